@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Data preparation of a domain; run from the repository root. The domain is the name of
+# the recipe's folder. From downloads/*.jsonl if they are there; otherwise the user's
+# own data/<domain>_text/{train,dev} and data/<domain>_{dev,test} are checked.
+# Options go to `python -m spft.bin.prepare_data mini`.
+set -euo pipefail
+
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+domain=$(basename "$(dirname "${recipe}")")
+
+if [ -e "${recipe}/downloads/adapt.jsonl" ]; then
+    python -m spft.bin.prepare_data mini --domain "${domain}" \
+        --source "egs2/${domain}/asr1/downloads" "$@"
+else
+    python -m spft.bin.validate_data --no-audio "data/${domain}_text/"{train,dev}
+    python -m spft.bin.validate_data "data/${domain}_"{dev,test}
+fi

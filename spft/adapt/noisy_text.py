@@ -1,0 +1,73 @@
+"""Noisy text in place of audio: how text alone teaches a decoder to follow its prefix.
+
+The noise imitates the errors of a letter recogniser. Used to teach the baseline's decoder
+(stage 3) and, as an adaptation method, in the manner of arXiv 2601.20900.
+"""
+
+import random
+
+import torch
+from torch import Tensor
+
+from spft.adapt.abs_adapt import AbsAdapt
+from spft.llm import LLM
+from spft.prefix import Prefix
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+# What a letter recogniser confuses: sounds that several spellings share.
+CONFUSIONS = {
+    "a": "eoui", "b": "pvd", "c": "ksg", "d": "tbg", "e": "aiouy", "f": "vph",
+    "g": "jkcd", "h": "wu", "i": "eyau", "j": "gdz", "k": "cgq", "l": "rw",
+    "m": "nb", "n": "mng", "o": "aue", "p": "bf", "q": "kc", "r": "lw", "s": "zcx",
+    "t": "dkp", "u": "oaei", "v": "fbw", "w": "vuh", "x": "sk", "y": "ie", "z": "sx",
+}  # fmt: skip
+
+
+def corrupt(text: str, rate: float, rng: random.Random) -> str:
+    """Return ``text`` with about ``rate`` of its characters dropped, replaced or doubled.
+
+    Spaces may vanish and appear, so that words join and break apart.
+    """
+    out = []
+    for char in text:
+        if rng.random() >= rate:
+            out.append(char)
+            continue
+        kind = rng.random()
+        if kind < 0.3:  # dropped
+            continue
+        if kind < 0.75 and char in CONFUSIONS:
+            known = rng.random() < 0.8
+            out.append(rng.choice(CONFUSIONS[char] if known else LETTERS))
+        elif kind < 0.9:  # inserted
+            out.append(char + rng.choice("aeiou" + LETTERS))
+        else:
+            out.append(char + (" " if char != " " else ""))
+    return " ".join("".join(out).split())
+
+
+class NoisyText(AbsAdapt):
+    """The sentence itself, misspelt, through the LLM's own embeddings.
+
+    Args:
+        llm: whose tokenizer and embeddings are used.
+        max_rate: the character noise of a sentence is drawn from 0 to this rate.
+        seed: of the noise.
+    """
+
+    def __init__(self, llm: LLM, max_rate: float = 0.25, seed: int = 0):
+        super().__init__(llm)
+        self.max_rate = max_rate
+        self.rng = random.Random(seed)
+
+    def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
+        """Return one row of noisy tokens per sentence."""
+        rows = []
+        for clean in llm.texts(text, lengths):
+            rate = self.rng.uniform(0, self.max_rate)
+            rows.append(llm.encode(corrupt(clean, rate, self.rng)))
+        sizes = torch.tensor([len(row) for row in rows], device=llm.device)
+        tokens = torch.zeros(len(rows), int(sizes.max()), dtype=torch.long)
+        for row, out in zip(rows, tokens, strict=True):
+            out[: len(row)] = torch.tensor(row, dtype=torch.long)
+        return Prefix(llm.embed(tokens.to(llm.device)), sizes)

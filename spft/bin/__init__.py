@@ -1,0 +1,1 @@
+"""Commands; each module's docstring shows how to run it."""

@@ -1,0 +1,152 @@
+"""Prepare a corpus: python -m spft.bin.prepare_data librispeech --source DIR.
+
+Writes Kaldi data directories: ``data/<domain>_{train,dev,test}`` and, for adaptation
+text, ``data/<domain>_text/{train,dev}``. Test sentences in the adaptation text are an
+error for the embedded corpora; for the others such lines have been dropped and counted.
+"""
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+from spft.errors import UserError, run
+
+EVALUATION = ("dev", "test")
+# Corpus: variable of tools/db.sh, default domain.
+CORPORA = {
+    "mini": (None, None),
+    "librispeech": ("LIBRISPEECH", "librispeech"),
+    "snips": ("SNIPS", "music"),
+    "sgd": ("SGD", "chatbot"),
+    "slurp": ("SLURP", "slurp"),
+    "speech_to_intent": ("SPEECH_TO_INTENT", "barista"),
+}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--source", help="the corpus; default: its variable of db.sh")
+    common.add_argument("--out", type=Path, default=Path("data"), help="default: data")
+    common.add_argument("--domain", help="names the sets; default: by corpus")
+    common.add_argument(
+        "--text-only",
+        action="store_true",
+        help="write only the adaptation text, without lines that hold a sentence of "
+        "the domain's dev and test sets already there",
+    )
+    sized = argparse.ArgumentParser(add_help=False)
+    sized.add_argument("--max-eval", type=int, help="at most so many dev, test turns")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
+    corpora.add_parser("mini", parents=[common], help="embedded corpus (downloads/)")
+    libri = corpora.add_parser("librispeech", parents=[common], help="paired speech")
+    for name, default in (("dev", "84 174"), ("test", "1272 1462")):
+        libri.add_argument(
+            f"--{name}-speakers",
+            nargs="+",
+            default=default.split(),
+            help=f"held out for {name}; default, for dev-clean: {default}",
+        )
+    snips = corpora.add_parser("snips", parents=[common], help="music, weather text")
+    snips.add_argument("--intents", nargs="+", default=["PlayMusic", "AddToPlaylist"])
+    snips.add_argument("--keep-rude", action="store_true", help="keep rude sentences")
+    sgd = corpora.add_parser("sgd", parents=[common, sized], help="chatbot text")
+    sgd.add_argument(
+        "--services", nargs="+", default=[], help="beginnings of names; default: all"
+    )
+    slurp = corpora.add_parser("slurp", parents=[common, sized], help="assistant")
+    slurp.add_argument(
+        "--audio", help="folder of slurp_real; default: SLURP_AUDIO; neither: text only"
+    )
+    corpora.add_parser("speech_to_intent", parents=[common], help="coffee orders")
+    return parser
+
+
+def find_source(given: str | None, variable: str | None) -> Path:
+    """The corpus folder, from the command line or the environment."""
+    path = given or (os.environ.get(variable) if variable else None)
+    hint = f"set {variable} (tools/db.sh names the official source)"
+    hint = hint if variable else "give its folder with --source"
+    if not path:
+        raise UserError(f"no corpus path; {hint}")
+    if not Path(path).is_dir():
+        raise UserError(f"{path}: no such corpus folder; {hint}")
+    return Path(path)
+
+
+def read_corpus(args: argparse.Namespace, source: Path) -> dict[str, list]:
+    """Set name (``train``, ``text/dev``, …) -> utterances."""
+    from spft.data.corpora import librispeech, mini, sgd, slurp, snips, speech_to_intent
+
+    if args.corpus == "librispeech":
+        utterances = librispeech.read_librispeech(source)
+        return librispeech.split_speakers(
+            utterances, args.dev_speakers, args.test_speakers
+        )
+    if args.corpus == "snips":
+        return snips.read_snips(source, args.intents, keep_rude=args.keep_rude)
+    if args.corpus == "sgd":
+        return sgd.read_sgd(source, args.services, args.max_eval)
+    if args.corpus == "slurp":
+        folder = args.audio or os.environ.get("SLURP_AUDIO")
+        audio = find_source(folder, "SLURP_AUDIO") if folder else None
+        return slurp.read_slurp(source, audio, args.max_eval)
+    if args.corpus == "speech_to_intent":
+        return speech_to_intent.read_speech_to_intent(source)
+    return mini.read_mini(source)
+
+
+def only_text(sets: dict[str, list], evaluation: list[Path]) -> dict[str, list]:
+    """The adaptation text without what the directories ``evaluation`` hold."""
+    from spft.data.leak import find_leaks
+    from spft.data.table import read_table
+
+    texts = [path / "text" for path in evaluation if (path / "text").exists()]
+    sentences = [line for path in texts for line in read_table(path).values()]
+    kept = {}
+    for name in [name for name in sets if name.startswith("text/")]:
+        leaks = find_leaks({u.id: u.text for u in sets[name]}, sentences)
+        kept[name] = [u for u in sets[name] if u.id not in leaks]
+        logging.info("%s: dropped %d lines that hold a sentence of %s",
+                     name, len(leaks), " or ".join(map(str, texts)))  # fmt: skip
+    if not kept:
+        raise UserError("--text-only: this corpus has no adaptation text; leave it out")
+    return kept
+
+
+def main() -> None:
+    """Read, write, check for leaks, count."""
+    from spft.data.kaldi import write_data_dir
+    from spft.data.leak import check_leak
+    from spft.data.stats import count
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = get_parser().parse_args()
+    variable, domain = CORPORA[args.corpus]
+    source = find_source(args.source, variable)
+    domain = args.domain or domain
+    if domain is None:
+        raise UserError("the mini corpora need --domain, e.g. --domain music")
+    sets = read_corpus(args, source)
+    if args.text_only:
+        sets = only_text(sets, [args.out / f"{domain}_{name}" for name in EVALUATION])
+    folders = {
+        name: write_data_dir(args.out / f"{domain}_{name}", utterances)
+        for name, utterances in sets.items()
+    }
+    adaptation = sets.get("text/train")
+    texts = [args.out / f"{domain}_{name}" / "text" for name in EVALUATION]
+    if adaptation is not None:
+        for name in ("text/train", "text/dev"):
+            check_leak(
+                folders[name] / "text", [path for path in texts if path.exists()]
+            )
+    for name, utterances in sets.items():
+        against = adaptation if not name.startswith("text/") else None
+        print(f"{folders[name]}: {count(utterances, against)}")
+
+
+if __name__ == "__main__":
+    run(main)

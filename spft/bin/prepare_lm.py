@@ -1,0 +1,110 @@
+"""Text for the external LM: python -m spft.bin.prepare_lm --text T --valid V --out DIR.
+
+Writes what spft.bin.train_lm reads: ``train.txt`` and ``valid.txt`` (utterance id and
+ids of LLM tokens), their lengths in ``train_shape`` and ``valid_shape``, and
+``tokens.txt``, the tokens that the LM knows.
+"""
+
+import argparse
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from spft.errors import UserError, run
+
+# This share of the tokens that occur once is left out of the token list, so that <unk>
+# occurs in training and gets a probability. The share is small because rare tokens are
+# parts of the very names that the LM is to teach.
+UNSEEN_SHARE = 0.1
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--text", required=True, help="Kaldi text to train on")
+    add("--valid", required=True, help="Kaldi text to validate on")
+    add("--tokenizer", default="smollm2-135m", help="LLM: short name or folder")
+    add("--out", required=True, type=Path, help="directory to write")
+    add("--seed", type=int, default=0, help="which rare tokens stand for the unseen")
+    return parser
+
+
+def main() -> None:
+    """Write the LM's data directory."""
+    args = get_parser().parse_args()
+    encode = load_encoder(args.tokenizer)
+    train, valid = encode_text(args.text, encode), encode_text(args.valid, encode)
+    tokens = choose_tokens(train, args.seed)
+    write_data(args.out, train, valid, tokens)
+    count = sum(len(ids) for ids in train.values())
+    print(f"{args.out}: {len(train)} sentences, {count} tokens, {len(tokens)} kinds")
+
+
+def load_encoder(tokenizer: str) -> Callable[[str], list[int]]:
+    """The recogniser's own way from text to token ids."""
+    from transformers import AutoTokenizer
+
+    from spft.pretrained import resolve
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(resolve(tokenizer))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{tokenizer}: no tokenizer ({str(error).splitlines()[0]}); "
+            "give the LLM's folder"
+        ) from error
+    return lambda text: loaded(text, add_special_tokens=False)["input_ids"]
+
+
+def encode_text(
+    path: str | Path, encode: Callable[[str], list[int]]
+) -> dict[str, list[int]]:
+    """Token ids of each sentence of a Kaldi text."""
+    from spft.data.table import read_table
+
+    table = read_table(path)
+    if not table:
+        raise UserError(f"{path}:1: empty file; there is no sentence in it")
+    return {key: encode(text) for key, text in table.items()}
+
+
+def choose_tokens(sentences: dict[str, list[int]], seed: int) -> list[int]:
+    """The token ids that the LM is to know, sorted."""
+    counts = Counter(token for ids in sentences.values() for token in ids)
+    rare = sorted(token for token, count in counts.items() if count == 1)
+    unseen = random.Random(seed).sample(rare, math.ceil(UNSEEN_SHARE * len(rare)))
+    return sorted(counts.keys() - set(unseen))
+
+
+def write_data(
+    out: Path,
+    train: dict[str, list[int]],
+    valid: dict[str, list[int]],
+    tokens: list[int],
+) -> None:
+    """Write the files named in the module's docstring."""
+    from spft.data.table import write_table
+
+    known = set(tokens)
+    for name, sentences in (("train", train), ("valid", valid)):
+        words = {
+            key: " ".join(str(i) if i in known else "<unk>" for i in ids)
+            for key, ids in sentences.items()
+        }
+        write_table(out / f"{name}.txt", words)
+        lengths = {key: str(len(ids)) for key, ids in sentences.items()}
+        write_table(out / f"{name}_shape", lengths)
+    from spft.files import atomic_write
+
+    with atomic_write(out / "tokens.txt") as stream:
+        for token in ("<blank>", "<unk>", *tokens, "<sos/eos>"):
+            stream.write(f"{token}\n")
+
+
+if __name__ == "__main__":
+    run(main)

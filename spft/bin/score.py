@@ -1,0 +1,98 @@
+"""python -m spft.bin.score --data data/music_test --decode DIR.
+
+Add --adaptation-text FILE to tell entities seen in adaptation from unseen ones.
+Scores the hypotheses ``DIR/text``: word errors into ``DIR/score_wer/`` (sclite), entity
+errors into ``DIR/score_entity/``, and the rates in percent into ``DIR/score.json``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from spft.errors import run
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="data directory of the test set"
+    )
+    parser.add_argument(
+        "--decode", type=Path, required=True, help="decode directory that holds `text`"
+    )
+    parser.add_argument(
+        "--adaptation-text",
+        type=Path,
+        help="Kaldi text that tells entities seen in adaptation from unseen ones",
+    )
+    parser.add_argument(
+        "--ref-text", type=Path, help="references (default: `text` of --data)"
+    )
+    return parser
+
+
+def main() -> None:
+    """Score one decoded set."""
+    args = get_parser().parse_args()
+    scores = score(args.data, args.decode, args.adaptation_text, args.ref_text)
+    rates = [
+        f"{name.upper()} {scores[name]:.2f} %"
+        for name in ("wer", "ser", "eer", "eer_seen", "eer_unseen")
+        if scores.get(name) is not None
+    ]
+    print(f"{args.decode}: {', '.join(rates) or 'nothing to score'}")
+
+
+def score(
+    data: Path,
+    decode: Path,
+    adaptation_text: Path | None = None,
+    ref_text: Path | None = None,
+) -> dict:
+    """Score, write everything and return what ``score.json`` holds.
+
+    Rates are percentages, and None where there is nothing to count: a set without
+    transcripts has no ``wer``, one without entities no ``eer``.
+    """
+    from spft.data.normalize import normalize
+    from spft.files import atomic_write
+    from spft.scoring.entity import judge_entities, write_entity_scores
+    from spft.scoring.inputs import read_scoring_set, read_transcripts
+    from spft.scoring.wer import score_wer
+
+    # A failed run must not leave the scores of older hypotheses behind.
+    (decode / "score.json").unlink(missing_ok=True)
+    test = read_scoring_set(data, decode, normalize, ref_text)
+    scores = {"utterances": len(test.hyps), "wer": None, "eer": None}
+    if test.refs is not None:
+        counts = score_wer(test.refs, test.hyps, test.speakers, decode / "score_wer")
+        scores |= {
+            "wer": 100 * counts.errors / counts.words,
+            "words": counts.words,
+            "corr": counts.correct,
+            "sub": counts.substitutions,
+            "del": counts.deletions,
+            "ins": counts.insertions,
+            "ser": 100 * counts.sentence_errors / counts.sentences,
+        }
+    if test.entities is not None:
+        lines = adaptation_text and read_transcripts(adaptation_text, normalize)
+        judged = judge_entities(
+            test.refs, test.hyps, test.entities, lines.values() if lines else None
+        )
+        summary = write_entity_scores(judged, test.entities, decode / "score_entity")
+        scores |= {key: summary[key] for key in ("eer", "entities", "by_type")}
+        for part in ("seen", "unseen"):
+            scores[f"eer_{part}"] = summary[part]["eer"]
+            scores[f"entities_{part}"] = summary[part]["entities"]
+        scores["by_span"] = summary["by_span"]
+    with atomic_write(decode / "score.json") as stream:
+        json.dump(scores, stream, indent=1)
+    return scores
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+"""Train an LM: python -m spft.bin.train_lm --config C --data DIR --output_dir EXP.
+
+This is ESPnet's LM task on data from spft.bin.prepare_lm. Further options, such as
+``--max_epoch 3`` or ``--lm_conf unit=128``, are ESPnet's and win over the configuration
+file; keys that ESPnet does not know are errors. An interrupted run goes on.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+from spft.errors import UserError, run
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line; what it does not know goes to ESPnet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--config", default="conf/lm.yaml", help="YAML file, e.g. %(default)s")
+    add("--data", required=True, type=Path, help="made by spft.bin.prepare_lm")
+    add("--output_dir", required=True, type=Path, help="experiment directory")
+    add("--ngpu", type=int, help="default: 1 where there is a GPU, else 0")
+    return parser
+
+
+def main() -> None:
+    """Train, then print the perplexity of the best epoch."""
+    args, options = get_parser().parse_known_args()
+    for name in ("train.txt", "valid.txt", "train_shape", "valid_shape", "tokens.txt"):
+        if not (args.data / name).exists():
+            raise UserError(
+                f"{args.data / name}: no such file; run spft.bin.prepare_lm "
+                f"--out {args.data}"
+            )
+    train(args, options)
+    epoch, loss = best_epoch(args.output_dir)
+    print(
+        f"{args.output_dir}: perplexity {math.exp(loss):.2f} per token on the "
+        f"validation text (epoch {epoch})"
+    )
+
+
+def train(args: argparse.Namespace, options: list[str]) -> None:
+    """Call ESPnet's LM task."""
+    import torch
+    from espnet2.tasks.lm import LMTask
+
+    ngpu = int(torch.cuda.is_available()) if args.ngpu is None else args.ngpu
+    command = ["--config", args.config, "--output_dir", args.output_dir]
+    command += ["--token_type", "word", "--token_list", args.data / "tokens.txt"]
+    for name in ("train", "valid"):
+        text = f"{args.data / name}.txt,text,text"
+        command += [f"--{name}_data_path_and_name_and_type", text]
+        command += [f"--{name}_shape_file", args.data / f"{name}_shape"]
+    command += ["--resume", "true", "--num_workers", "0", "--ngpu", ngpu]
+    LMTask.main(cmd=[*map(str, command), *options])
+
+
+def best_epoch(output_dir: Path) -> tuple[int, float]:
+    """Epoch with the least validation loss, and that loss in nats per token."""
+    import torch
+
+    path = output_dir / "checkpoint.pth"
+    stats = torch.load(path, map_location="cpu", weights_only=True)["reporter"]["stats"]
+    losses = {epoch: s["valid"]["loss"] for epoch, s in stats.items() if "valid" in s}
+    epoch = min(losses, key=losses.get)
+    return epoch, losses[epoch]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,47 @@
+"""Check Kaldi data directories: python -m spft.bin.validate_data data/music_test."""
+
+import argparse
+from pathlib import Path
+
+from spft.errors import run
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Check Kaldi data directories; the first fault is named with its "
+        "file and line."
+    )
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--no-audio", action="store_true", help="text-only directories (text, entities)"
+    )
+    parser.add_argument(
+        "--check-audio", action="store_true", help="decode every audio file (slow)"
+    )
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="first sort, normalise the text and rebuild spk2utt",
+    )
+    return parser
+
+
+def main() -> None:
+    """Check each directory in turn."""
+    from spft.data.fix import fix_data_dir
+    from spft.data.kaldi import validate_data_dir
+    from spft.data.stats import count
+
+    args = get_parser().parse_args()
+    for directory in args.directories:
+        if args.fix:
+            fix_data_dir(directory, audio=not args.no_audio)
+        utterances = validate_data_dir(
+            directory, audio=not args.no_audio, check_audio=args.check_audio
+        )
+        print(f"{directory}: valid, {count(utterances)}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,78 @@
+"""A stage's result on disk: ``config.yaml`` and ``model.safetensors``."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from spft.errors import UserError
+
+WEIGHTS = "model.safetensors"
+# What must not change from one stage to the next.
+ARCHITECTURE = ("encoder", "encoder_conf", "projector", "projector_conf", "llm_conf")
+
+
+def read_config(folder: str | Path) -> dict:
+    """Read the configuration of a trained stage."""
+    import yaml
+
+    path = Path(folder) / "config.yaml"
+    if not path.exists():
+        raise UserError(f"{path}: not found; run the stage that trains {folder} first")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def read_weights(folder: str | Path) -> dict[str, Tensor]:
+    """Read the trained tensors of a stage, in float32 unless integers."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(folder) / WEIGHTS
+    if not path.exists():
+        raise UserError(f"{path}: not found; run the stage that trains {folder} first")
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error})") from error
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def write_weights(folder: str | Path, state: dict[str, Tensor], dtype=None) -> Path:
+    """Write trained tensors; ``dtype`` (e.g. bfloat16) halves what is shipped."""
+    from safetensors.torch import save
+
+    from spft.files import atomic_write
+
+    state = {
+        k: (v.to(dtype) if dtype and v.is_floating_point() else v).contiguous()
+        for k, v in state.items()
+    }
+    path = Path(folder) / WEIGHTS
+    with atomic_write(path, "wb") as stream:
+        stream.write(save(state, metadata={"format": "pt"}))
+    return path
+
+
+def load_model(folder: str | Path):
+    """Build the model of a trained stage, with its weights, ready for inference.
+
+    Returns:
+        The :class:`spft.model.SpeechLLM` and its ESPnet arguments (a namespace).
+    """
+    import argparse
+
+    from spft.task import SpeechLLMTask
+
+    config = read_config(folder)
+    config["init"] = None
+    args = argparse.Namespace(**{**vars(_default_args()), **config})
+    model = SpeechLLMTask.build_model(args)
+    weights = read_weights(folder)
+    model.saved = set(weights)
+    model.load_state_dict(weights)
+    return model.eval(), args
+
+
+def _default_args():
+    from spft.task import SpeechLLMTask
+
+    return SpeechLLMTask.get_parser().parse_args([])

@@ -1,0 +1,1 @@
+"""Corpora, Kaldi data directories, text normalisation, audio and leak checks."""

@@ -1,0 +1,72 @@
+"""LibriSpeech in its official layout: ``<subset>/<speaker>/<chapter>/*.trans.txt``."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from spft.data.normalize import normalize
+from spft.data.table import read_lines
+from spft.data.utterance import Utterance
+from spft.errors import UserError
+
+# Held-out readers of dev-clean, a woman and a man each, with which no book occurs in
+# two of train, dev and test. For a source that holds only dev-clean.
+DEV_SPEAKERS = ("84", "174")
+TEST_SPEAKERS = ("1272", "1462")
+AUDIO_SUFFIXES = (".flac", ".mp3", ".wav")
+
+
+def read_librispeech(source: Path) -> list[Utterance]:
+    """All utterances below ``source``, whichever subsets are there.
+
+    Raises:
+        UserError: nothing found, a malformed line, or a transcript without audio.
+    """
+    utterances = []
+    for path in sorted(source.rglob("*.trans.txt")):
+        for number, line in enumerate(read_lines(path), 1):
+            name, _, words = line.strip().partition(" ")
+            where = f"{path}:{number}"
+            if not words or name.count("-") != 2:
+                raise UserError(
+                    f"{where}: not `speaker-chapter-number WORDS`; fetch the file again"
+                )
+            files = [path.with_name(name + suffix) for suffix in AUDIO_SUFFIXES]
+            audio = next((file for file in files if file.is_file()), None)
+            if audio is None:
+                raise UserError(
+                    f"{where}: text without audio: no {name}.flac, .mp3 or .wav beside "
+                    "it; unpack the archive again"
+                )
+            speaker = name.split("-")[0]
+            utterances.append(Utterance(name, normalize(words), speaker, audio))
+    if not utterances:
+        raise UserError(
+            f"{source}: no *.trans.txt below it; set LIBRISPEECH (db.sh) to the folder "
+            "that holds LibriSpeech/dev-clean and the like"
+        )
+    return utterances
+
+
+def split_speakers(
+    utterances: list[Utterance], dev: Collection[str], test: Collection[str]
+) -> dict[str, list[Utterance]]:
+    """Split into train, dev and test without a shared speaker.
+
+    Raises:
+        UserError: a speaker who is in both, or in neither the corpus.
+    """
+    if both := set(dev) & set(test):
+        raise UserError(
+            f"speakers in both dev and test: {' '.join(sorted(both))}; name each once"
+        )
+    known = {utterance.speaker for utterance in utterances}
+    if missing := (set(dev) | set(test)) - known:
+        raise UserError(
+            f"speakers not in the corpus: {' '.join(sorted(missing))}; choose "
+            "--dev-speakers and --test-speakers from: " + " ".join(sorted(known)[:40])
+        )
+    part = {**dict.fromkeys(dev, "dev"), **dict.fromkeys(test, "test")}
+    sets: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
+    for utterance in utterances:
+        sets[part.get(utterance.speaker, "train")].append(utterance)
+    return sets

@@ -1,0 +1,55 @@
+"""The embedded mini corpora in ``egs2/<domain>/asr1/downloads``.
+
+A domain has ``adapt.jsonl`` (text only), ``dev.jsonl`` and ``test.jsonl``; general
+data has ``train.jsonl`` in place of ``adapt.jsonl``. Audio is ``audio/<id>.ogg``.
+"""
+
+from pathlib import Path
+
+from spft.data.corpora.files import find_audio, read_jsonl
+from spft.data.entities import check_span, parse_entity
+from spft.data.normalize import normalize
+from spft.data.split import hold_out
+from spft.data.utterance import Utterance
+from spft.errors import UserError
+
+
+def read_file(path: Path, *, audio: bool) -> list[Utterance]:
+    """The utterances of one file; with ``audio``, ``speaker`` is needed too.
+
+    Raises:
+        UserError: malformed line, text not normalised, span that does not fit, or no
+            audio.
+    """
+    utterances = []
+    for where, row in read_jsonl(path, ("id", "text") + ("speaker",) * audio):
+        text, file = row["text"], None
+        if not isinstance(text, str) or not text or normalize(text) != text:
+            raise UserError(f"{where}: {text!r} is not normalised text; respell it")
+        if audio:
+            file = find_audio(path.parent / "audio" / row["id"])
+            if file is None:
+                raise UserError(
+                    f"{where}: text without audio: no audio/{row['id']}.ogg; make the "
+                    "corpus again (README.md beside the file)"
+                )
+        entities = None
+        if "entities" in row:
+            entities = tuple(parse_entity(item, where) for item in row["entities"])
+            for entity in entities:
+                check_span(entity, text, where)
+        speaker = row["speaker"] if audio else None
+        utterances.append(Utterance(row["id"], text, speaker, file, entities))
+    return utterances
+
+
+def read_mini(source: Path) -> dict[str, list[Utterance]]:
+    """The sets of one mini corpus; 5 % of the adaptation text is its dev part."""
+    sets = {
+        name: read_file(source / f"{name}.jsonl", audio=True)
+        for name in ("dev", "test")
+    }
+    if (source / "train.jsonl").exists():
+        return {"train": read_file(source / "train.jsonl", audio=True), **sets}
+    train, dev = hold_out(read_file(source / "adapt.jsonl", audio=False), 0.05)
+    return {"text/train": train, "text/dev": dev, **sets}

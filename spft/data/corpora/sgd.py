@@ -1,0 +1,91 @@
+"""Schema-Guided Dialogue: user turns with character spans of slots.
+
+Layout: ``train|dev|test/dialogues_NNN.json``; numbered files may be missing.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from spft.data.corpora.files import read_json
+from spft.data.leak import remove_leaks
+from spft.data.spans import locate
+from spft.data.split import hold_out, sample, unique
+from spft.data.utterance import Utterance
+from spft.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+
+def read_part(folder: Path, services: Sequence[str] = ()) -> list[Utterance]:
+    """The user turns below ``folder``, normalised, with located entities.
+
+    Args:
+        folder: ``train``, ``dev`` or ``test``.
+        services: beginnings of service names (``Restaurants``); empty: all.
+    """
+    paths = sorted(folder.glob("dialogues_*.json"))
+    if not paths:
+        raise UserError(
+            f"{folder}: no dialogues_*.json in it; set SGD (db.sh) to the folder that "
+            "holds train, dev and test"
+        )
+    utterances, lost = [], 0
+    for path in tqdm(paths, desc=f"sgd {folder.name}"):
+        for dialogue in read_json(path):
+            try:
+                wanted = any(
+                    s.startswith(tuple(services)) for s in dialogue["services"]
+                )
+                if services and not wanted:
+                    continue
+                name = f"sgd-{folder.name}-{dialogue['dialogue_id']}"
+                for number, turn in enumerate(dialogue["turns"]):
+                    if turn["speaker"] != "USER":
+                        continue
+                    spans = [
+                        (slot["start"], slot["exclusive_end"], slot["slot"])
+                        for frame in turn["frames"]
+                        for slot in frame["slots"]
+                        if "start" in slot
+                    ]
+                    text, entities, missed = locate(turn["utterance"], spans)
+                    lost += missed
+                    if text:
+                        key = f"{name}-{number:02d}"
+                        utterances.append(
+                            Utterance(key, text, entities=tuple(entities))
+                        )
+            except (KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path}: dialogue {dialogue.get('dialogue_id', '?')!r} lacks "
+                    f"{error}; fetch the file again"
+                ) from None
+    if lost:
+        _log.warning("%s: %d entities not on words are left out", folder, lost)
+    return utterances
+
+
+def read_sgd(
+    source: Path, services: Sequence[str] = (), max_eval: int | None = None
+) -> dict[str, list[Utterance]]:
+    """Adaptation text from train; dev and test are the turns that hold an entity.
+
+    Turns without entities (``yes, that's right``) recur in every dialogue; as test
+    sentences they would measure nothing and take their like out of adaptation text.
+    """
+    parts = {
+        name: read_part(source / name, services) for name in ("train", "dev", "test")
+    }
+    evaluation = {
+        name: sample(unique(u for u in parts[name] if u.entities), max_eval)
+        for name in ("dev", "test")
+    }
+    train, leaks = remove_leaks(
+        unique(parts["train"]), evaluation["dev"] + evaluation["test"]
+    )
+    _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
+    text_train, text_dev = hold_out(train, 0.05)
+    return {"text/train": text_train, "text/dev": text_dev, **evaluation}

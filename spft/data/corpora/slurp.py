@@ -1,0 +1,98 @@
+"""SLURP: ``dataset/slurp/{train,devel,test}.jsonl``, audio in ``slurp_real/``."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from spft.data.corpora.files import read_jsonl
+from spft.data.leak import remove_leaks
+from spft.data.spans import locate
+from spft.data.split import hold_out, sample, unique
+from spft.data.utterance import Utterance
+from spft.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+
+def read_file(path: Path, audio: Path | None = None) -> list[Utterance]:
+    """The sentences of one file, each with one recording if ``audio`` is a folder.
+
+    Raises:
+        UserError: malformed line, or none of a sentence's recordings is there.
+    """
+    utterances, lost = [], 0
+    keys = ("slurp_id", "sentence", "tokens", "entities", "recordings")
+    for where, row in read_jsonl(path, keys):
+        try:
+            spans = list(_spans(row))
+            names = [recording["file"] for recording in row["recordings"]]
+        except (KeyError, IndexError, TypeError) as error:
+            raise UserError(
+                f"{where}: entity or token not understood ({error!r}); fetch the file "
+                "again"
+            ) from None
+        text, entities, missed = locate(row["sentence"], spans)
+        lost += missed + len(row["entities"]) - len(spans)
+        if text:
+            key = f"slurp-{path.stem}-{int(row['slurp_id']):06d}"
+            file = _recording(names, audio, where) if audio else None
+            speaker = key if file else None
+            utterances.append(Utterance(key, text, speaker, file, tuple(entities)))
+    if lost:
+        _log.warning("%s: %d entities not on words are left out", path, lost)
+    return unique(utterances)
+
+
+def _spans(row: dict) -> Iterator[tuple[int, int, str]]:
+    """Character spans of the entities, which are given as lists of token numbers."""
+    places, position = [], 0
+    for token in row["tokens"]:
+        start = row["sentence"].lower().find(token["surface"].lower(), position)
+        if start >= 0:
+            position = start + len(token["surface"])
+        places.append((start, position))
+    for entity in row["entities"]:
+        first, last = min(entity["span"]), max(entity["span"])
+        if places[first][0] >= 0 and places[last][0] >= 0:
+            yield places[first][0], places[last][1], entity["type"]
+
+
+def _recording(names: list[str], audio: Path, where: str) -> Path:
+    """A close-talk recording if there is one, otherwise any."""
+    for name in sorted(names, key=lambda name: "headset" not in name):
+        for file in (audio / "slurp_real" / name, audio / name):
+            if file.is_file():
+                return file
+    raise UserError(
+        f"{where}: text without audio: none of its {len(names)} recordings is in "
+        f"{audio}; set SLURP_AUDIO (db.sh) to the unpacked slurp_real"
+    )
+
+
+def read_slurp(
+    source: Path, audio: Path | None = None, max_eval: int | None = None
+) -> dict[str, list[Utterance]]:
+    """Adaptation text from train.jsonl, dev from devel.jsonl, test from test.jsonl.
+
+    Without train.jsonl, four fifths of devel.jsonl become the adaptation text.
+    """
+    folder = next((p.parent for p in sorted(source.rglob("devel.jsonl"))), None)
+    if folder is None:
+        raise UserError(
+            f"{source}: no devel.jsonl below it; set SLURP (db.sh) to the folder slurp"
+        )
+    if (folder / "train.jsonl").exists():
+        train = read_file(folder / "train.jsonl")
+        dev = read_file(folder / "devel.jsonl", audio)
+    else:
+        _log.warning(
+            "%s: no train.jsonl; adaptation text is 4/5 of devel.jsonl", folder
+        )
+        train, dev = hold_out(read_file(folder / "devel.jsonl", audio), 0.2, "dev ")
+        train = [Utterance(u.id, u.text, entities=u.entities) for u in train]
+    dev = sample(dev, max_eval)
+    test = sample(read_file(folder / "test.jsonl", audio), max_eval)
+    train, leaks = remove_leaks(train, dev + test)
+    _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
+    text_train, text_dev = hold_out(train, 0.05)
+    return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}

@@ -1,0 +1,80 @@
+"""SNIPS 2017-06 custom intent engines: text of chunks, some of which are entities.
+
+Layout: ``<Intent>/train_<Intent>_full.json`` and ``<Intent>/validate_<Intent>.json``.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from spft.data.corpora.files import read_json
+from spft.data.leak import remove_leaks
+from spft.data.spans import locate
+from spft.data.split import hold_out, unique
+from spft.data.utterance import Utterance
+from spft.errors import UserError
+
+INTENTS = ("PlayMusic", "AddToPlaylist")
+RUDE = re.compile("fuck|shit|bitch|cunt|nigg")
+_log = logging.getLogger(__name__)
+
+
+def read_file(path: Path, intent: str, *, keep_rude: bool = False) -> list[Utterance]:
+    """The sentences of one file, normalised, with located entities."""
+    data = read_json(path, latin1=True)
+    if not isinstance(data, dict) or not isinstance(data.get(intent), list):
+        raise UserError(f"{path}:1: no list {intent!r} in it; fetch the file again")
+    utterances, lost, rude = [], 0, 0
+    part = "train" if path.name.startswith("train") else "validate"
+    for number, item in enumerate(data[intent], 1):
+        text, spans = "", []
+        try:
+            for chunk in item["data"]:
+                start, text = len(text), text + chunk["text"]
+                if "entity" in chunk:
+                    spans.append((start, len(text), chunk["entity"]))
+        except (KeyError, TypeError):
+            raise UserError(
+                f"{path}: sentence {number} of {intent} is not a list of chunks with "
+                "`text`; fetch the file again"
+            ) from None
+        normal, entities, missed = locate(text, spans)
+        lost += missed
+        if not keep_rude and RUDE.search(normal):
+            rude += 1
+        elif normal:
+            key = f"snips-{intent.lower()}-{part}-{number:05d}"
+            utterances.append(Utterance(key, normal, entities=tuple(entities)))
+    if lost or rude:
+        _log.warning("%s: left out %d rude sentences and %d entities not on words",
+                     path, rude, lost)  # fmt: skip
+    return utterances
+
+
+def read_snips(
+    source: Path, intents: Sequence[str] = INTENTS, *, keep_rude: bool = False
+) -> dict[str, list[Utterance]]:
+    """Adaptation text from the training files; validation halved into dev and test.
+
+    Adaptation lines that hold a dev or test sentence are dropped.
+    """
+    train: list[Utterance] = []
+    evaluation: list[Utterance] = []
+    for intent in intents:
+        for name, into in (
+            (f"train_{intent}_full.json", train),
+            (f"validate_{intent}.json", evaluation),
+        ):
+            paths = sorted(source.rglob(f"{intent}/{name}"))
+            if not paths:
+                raise UserError(
+                    f"{source}: no {intent}/{name} below it; set SNIPS (db.sh) to the "
+                    "folder 2017-06-custom-intent-engines"
+                )
+            into.extend(read_file(paths[0], intent, keep_rude=keep_rude))
+    train, leaks = remove_leaks(unique(train), evaluation)
+    _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
+    text_train, text_dev = hold_out(train, 0.05)
+    test, dev = hold_out(unique(evaluation), 0.5)
+    return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}

@@ -1,0 +1,78 @@
+"""Mending a user's own data directory: order, spelling of the text, spk2utt."""
+
+import json
+import re
+from pathlib import Path
+
+from spft.data.entities import Entity, parse_entity
+from spft.data.kaldi import write_data_dir
+from spft.data.normalize import normalize
+from spft.data.spans import locate
+from spft.data.table import read_table
+from spft.data.utterance import Utterance
+from spft.errors import UserError
+
+
+def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
+    """Sort, normalise ``text`` and ``entities``, and rebuild ``spk2utt``.
+
+    What a human must decide stays an error: duplicates, missing lines and files, and
+    spans outside their sentence.
+    """
+    directory = Path(directory)
+    text = read_table(directory / "text", check_sorted=False)
+    wavs = read_table(directory / "wav.scp", check_sorted=False) if audio else {}
+    speakers = {}
+    if audio and (directory / "utt2spk").exists():
+        speakers = read_table(directory / "utt2spk", check_sorted=False)
+    entities: dict[str, str] = {}
+    if (directory / "entities").exists():
+        entities = read_table(directory / "entities", check_sorted=False)
+    utterances = []
+    for key, raw in text.items():
+        normal, located = normalize(raw), None
+        if key in entities:
+            where = entities.where(key)
+            try:
+                items = [parse_entity(i, where) for i in json.loads(entities[key])]
+            except json.JSONDecodeError as error:
+                raise UserError(f"{where}: not JSON ({error.msg}); mend it") from None
+            located = _relocate(raw, items, where)
+        path = Path(wavs[key]) if key in wavs else None
+        if audio and path is None:
+            raise UserError(
+                f"{text.where(key)}: text without audio: {key!r} is not in "
+                f"{wavs.path}; add it there or remove the line"
+            )
+        utterances.append(Utterance(key, normal, speakers.get(key, key), path, located))
+    for key in wavs:
+        if key not in text:
+            raise UserError(
+                f"{wavs.where(key)}: audio without text: {key!r} is not in "
+                f"{text.path}; add it there or remove the line"
+            )
+    write_data_dir(directory, utterances)
+
+
+def _relocate(raw: str, items: list[Entity], where: str) -> tuple[Entity, ...]:
+    """Carry spans over ``raw.split()`` to the normalised text."""
+    words = [match.span() for match in re.finditer(r"\S+", raw)]
+    done = []
+    for item in items:
+        if item.start is None or item.end is None:
+            done.append(Entity(item.type, normalize(item.text)))
+            continue
+        if not 0 <= item.start < item.end <= len(words):
+            raise UserError(
+                f"{where}: span {item.start}:{item.end} is outside its sentence of "
+                f"{len(words)} words; mend it"
+            )
+        span = (words[item.start][0], words[item.end - 1][1], item.type)
+        located = locate(raw, [span])[1]
+        if not located or located[0].text != normalize(item.text):
+            raise UserError(
+                f"{where}: entity {item.text!r} is not what stands at "
+                f"{item.start}:{item.end}; mend the text or the span"
+            )
+        done += located
+    return tuple(done)

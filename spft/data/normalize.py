@@ -1,0 +1,183 @@
+"""Text normalisation: one function for training text, references and hypotheses.
+
+``normalize("It's 7:30pm, play U2 & Beyoncé!")`` gives
+``it's seven thirty p m play u two and beyonce``.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from num2words import num2words
+
+from spft.errors import UserError
+
+# Letters that Unicode's decomposition leaves alone.
+_LETTERS = str.maketrans(
+    {
+        **dict.fromkeys("‘’‛`´ʼ′", "'"),
+        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **{"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d"},
+        **{"þ": "th", "ı": "i", "º": "o", "ª": "a", "\u00ad": "", "\u200b": ""},
+    }
+)
+_MONTHS = (
+    "january|february|march|april|may|june|july|august|september|october|november"
+    "|december"
+)
+_MONEY = {
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"),
+    "€": ("euro", "euros", "cent", "cents"),
+    "¥": ("yen", "yen", "sen", "sen"),
+}
+_FRACTIONS = {
+    ("1", "2"): "one half",
+    ("1", "3"): "one third",
+    ("2", "3"): "two thirds",
+    ("1", "4"): "one quarter",
+    ("3", "4"): "three quarters",
+}
+_ABBREVIATIONS = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
+_HOURS = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty"
+    "|thirty|forty|fifty|o'clock"
+)
+_NUMBER = r"\d{1,3}(?:,\d{3})+|\d+"
+
+
+def _cardinal(digits: str) -> str:
+    digits = digits.replace(",", "")
+    # Codes and telephone numbers are read digit by digit.
+    if len(digits) > 6 and not digits.endswith("000") or digits[0] == "0":
+        return " ".join(num2words(int(digit)) for digit in digits)
+    return num2words(int(digits)) if len(digits) <= 15 else _cardinal("0" + digits)
+
+
+def _integer(digits: str) -> str:
+    """A bare integer: 1100 to 2099 are read as years."""
+    if len(digits) == 4 and "1100" <= digits <= "2099":
+        return num2words(int(digits), to="year")
+    return _cardinal(digits)
+
+
+def _decimal(match: re.Match) -> str:
+    whole, part = match[1] or "0", match[2]
+    return f" {_cardinal(whole)} point {' '.join(num2words(int(d)) for d in part)} "
+
+
+def _money(match: re.Match) -> str:
+    one, many, cent, cents = _MONEY[match[1]]
+    whole, part, scale = match[2].replace(",", ""), match[3], match[4]
+    if scale:  # $1.5 million
+        amount = _cardinal(whole)
+        if part:
+            amount += " point " + " ".join(num2words(int(d)) for d in part)
+        return f" {amount} {scale} {many} "
+    words = []
+    if int(whole) or not part:
+        words.append(f"{_cardinal(whole)} {one if int(whole) == 1 else many}")
+    if part and int(part):
+        number = int(part.ljust(2, "0")[:2])
+        words.append(f"{num2words(number)} {cent if number == 1 else cents}")
+    return f" {' and '.join(words) or 'zero ' + many} "
+
+
+def _clock(match: re.Match) -> str:
+    hour, minute, half = int(match[1]), int(match[2]), match[3]
+    words = [num2words(hour)]
+    if minute:
+        words.append(("oh " if minute < 10 else "") + num2words(minute))
+    elif not half:
+        words.append("o'clock" if 0 < hour <= 12 else "hundred")
+    if half:
+        words.append(f"{half} m")
+    return f" {' '.join(words)} "
+
+
+def _half_of_day(match: re.Match) -> str:
+    return f"{match[1]} a m" if match[1] else "p m"
+
+
+def _plural(match: re.Match) -> str:
+    """Decades: 90s, '80s, 1990's."""
+    digits = match[1]
+    words = "two thousand" if digits == "00" else _integer(digits)
+    return f" {words[:-1] + 'ies' if words.endswith('y') else words + 's'} "
+
+
+def _ordinal(match: re.Match) -> str:
+    return f" {num2words(int(match[1].replace(',', '')), to='ordinal')} "
+
+
+# Applied in this order to lower-case text; each rule may rely on those before it.
+_RULES: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in [
+        (r"(?<=\bo)\"(?=clock\b)", "'"),
+        (r"(?<=[a-z])!(?=[a-z])", "i"),  # p!nk
+        (r"(?<=[a-z])\$(?=[a-z])", "s"),  # ke$ha
+        (r"([$£€¥])\s?(" + _NUMBER + r")(?:\.(\d+))?"
+         r"(?:\s?(hundred|thousand|million|billion))?", _money),
+        (r"\b(\d{1,2})[:.](\d\d)\s?([ap])\.?\s?m\b\.?", _clock),
+        (r"\b(\d{1,2}):([0-5]\d)()(?![:\d])", _clock),
+        (r"\b(\d{1,2})\s?([ap])\.?\s?m\b\.?", r"\1 \2 m "),
+        (r"\b([ap])\.m\b\.?", r"\1 m "),
+        (rf"\b({_MONTHS}) 3d\b", r"\1 third"),
+        (r"\b3d of\b", "third of"),
+        (r"\b(" + _NUMBER + r")(?:st|nd|rd|th)\b", _ordinal),
+        (r"'?\b(\d{2}|\d{2}00|\d{3}0)'?s\b", _plural),
+        (r"\b(\d{3})[- ](\d{3})[- ](\d{4})\b", lambda m: "".join(m.groups())),
+        (r"(?:(\d)\s)?\b([123])/([234])\b",
+         lambda m: (m[1] + " and " if m[1] else "")
+         + _FRACTIONS.get((m[2], m[3]), f"{m[2]} {m[3]}")),
+        (r"(" + _NUMBER + r")?\.(\d+)", _decimal),
+        (r"(?<![^\s(])-(?=\d)", "minus "),
+        (r"%", " percent "),
+        (r"&", " and "),
+        (r"@", " at "),
+        (r"#(?=\d)", " number "),
+        (r"(?<=\d)\s?\+|\+(?=\d)", " plus "),
+        (r"°\s?([cf])\b",
+         lambda m: " degrees " + {"c": "celsius", "f": "fahrenheit"}[m[1]]),
+        (r"°", " degrees "),
+        (r"\d{1,3}(?:,\d{3})+", lambda m: f" {_cardinal(m[0])} "),
+        (r"\d+", lambda m: f" {_integer(m[0])} "),
+        (r"[^a-z']", " "),
+        # Only apostrophes inside words stay.
+        (r"(?<![a-z])'+|'+(?![a-z])", " "),
+        (r"'+", "'"),
+    ]
+]  # fmt: skip
+
+
+def _fold(text: str) -> str:
+    """Lower case without accents; ½ becomes `` 1/2``."""
+    text = re.sub(r"[¼-¾⅐-⅞]", lambda m: f" {m[0]}", text.lower().translate(_LETTERS))
+    text = unicodedata.normalize("NFKD", text).replace("⁄", "/").lower()
+    return "".join(c for c in text if not unicodedata.combining(c))
+
+
+def normalize(text: str) -> str:
+    """Lower case a-z, apostrophes inside words, single spaces; numbers spelled out.
+
+    Idempotent. Letters of other scripts are dropped; the result may be empty.
+    """
+    text = _fold(text)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    text = " ".join(text.split())
+    # Among clean words, so that normalising twice finds nothing more.
+    text = re.sub(rf"\b(?:({_HOURS}) am|pm)\b", _half_of_day, text)
+    return re.sub(r"\b(?:mr|mrs|dr)\b", lambda m: _ABBREVIATIONS[m[0]], text)
+
+
+NORMALIZERS: dict[str, Callable[[str], str]] = {"english": normalize}
+
+
+def get_normalizer(name: str) -> Callable[[str], str]:
+    """The normaliser that a configuration names."""
+    if name not in NORMALIZERS:
+        known = ", ".join(NORMALIZERS)
+        raise UserError(f"unknown text normaliser {name!r}; choose one of: {known}")
+    return NORMALIZERS[name]

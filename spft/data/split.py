@@ -1,0 +1,44 @@
+"""Splitting by hash: stable whatever the order and whatever else is in the corpus."""
+
+import hashlib
+from collections.abc import Iterable
+
+from spft.data.utterance import Utterance
+
+
+def fraction(key: str) -> float:
+    """A number in [0, 1) that depends on ``key`` only."""
+    digest = hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def hold_out(
+    utterances: Iterable[Utterance], share: float, salt: str = ""
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Split into (kept, held out), about ``share`` of which is held out.
+
+    Utterances of the same text stay together; those without text go by their id. What
+    was split before needs another ``salt``, or its hashes are all of one side.
+    """
+    kept: list[Utterance] = []
+    held: list[Utterance] = []
+    for utterance in utterances:
+        key = utterance.id if utterance.text is None else utterance.text
+        (held if fraction(salt + key) < share else kept).append(utterance)
+    return kept, held
+
+
+def sample(utterances: list[Utterance], size: int | None) -> list[Utterance]:
+    """At most ``size`` utterances, chosen by the hash of their ids; None: all."""
+    if size is None or len(utterances) <= size:
+        return utterances
+    chosen = sorted(utterances, key=lambda u: fraction(u.id))[:size]
+    return sorted(chosen, key=lambda u: u.id)
+
+
+def unique(utterances: Iterable[Utterance]) -> list[Utterance]:
+    """The first utterance of each text."""
+    seen: dict[str | None, Utterance] = {}
+    for utterance in utterances:
+        seen.setdefault(utterance.text, utterance)
+    return list(seen.values())

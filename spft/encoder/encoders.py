@@ -1,0 +1,91 @@
+"""Encoders of the model: cached frames, a transformers encoder, ESPnet's Conformer."""
+
+import torch
+from torch import Tensor
+
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+
+
+class CachedEncoder(AbsEncoder):
+    """Pass frames on that a frozen encoder computed once, in stage 2.
+
+    Args:
+        input_size: width of the frames.
+        extractor: which encoder computed them; stage 2 and decoding read it.
+    """
+
+    def __init__(self, input_size: int = 416, extractor: str = "moonshine-base"):
+        super().__init__()
+        self.size = input_size
+        self.extractor = extractor
+
+    def output_size(self) -> int:
+        """Width of the frames."""
+        return self.size
+
+    def forward(self, xs_pad: Tensor, ilens: Tensor, prev_states=None):
+        """Return ``[B, T, F]`` frames and ``[B]`` lengths as they are."""
+        return xs_pad, ilens, None
+
+
+class TransformersEncoder(AbsEncoder):
+    """A speech encoder of transformers on 16 kHz waveforms, trainable by pattern.
+
+    Wav2Vec2-like encoders (WavLM, HuBERT) take the waveform, Whisper-like ones its log-mel
+    spectrogram; the model's own feature extractor makes what it takes.
+
+    Args:
+        name: hub name or folder.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        from transformers import AutoFeatureExtractor, AutoModel
+
+        self.features = AutoFeatureExtractor.from_pretrained(name)
+        model = AutoModel.from_pretrained(name)
+        self.model = model.get_encoder() if model.config.is_encoder_decoder else model
+
+    def output_size(self) -> int:
+        """Width of the encoder's states."""
+        return self.model.config.hidden_size
+
+    def forward(self, xs_pad: Tensor, ilens: Tensor, prev_states=None):
+        """Encode ``[B, N]`` samples into ``[B, T, F]`` frames and their number."""
+        waves = [x[:n].cpu().numpy() for x, n in zip(xs_pad, ilens, strict=True)]
+        inputs = self.features(
+            waves, sampling_rate=16000, return_tensors="pt", padding=True
+        ).to(xs_pad.device)
+        inputs.pop("attention_mask", None)
+        frames = self.model(**inputs).last_hidden_state
+        # Frames per sample: Whisper pads to its window, the others to the longest.
+        window = getattr(self.features, "n_samples", None) or int(ilens.max())
+        lengths = (ilens * frames.shape[1] / window).ceil().long()
+        return frames, lengths.clamp(max=frames.shape[1]), None
+
+
+class FbankConformerEncoder(AbsEncoder):
+    """ESPnet's log-mel front end and Conformer, from scratch (preset ``tiny``).
+
+    Args:
+        n_mels: mel filters.
+        conformer_conf: keyword arguments of ESPnet's ``ConformerEncoder``.
+    """
+
+    def __init__(self, n_mels: int = 80, **conformer_conf):
+        super().__init__()
+        from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
+        from espnet2.asr.frontend.default import DefaultFrontend
+
+        self.frontend = DefaultFrontend(fs=16000, n_mels=n_mels, n_fft=512)
+        self.conformer = ConformerEncoder(n_mels, **conformer_conf)
+
+    def output_size(self) -> int:
+        """Width of the Conformer."""
+        return self.conformer.output_size()
+
+    def forward(self, xs_pad: Tensor, ilens: Tensor, prev_states=None):
+        """Encode ``[B, N]`` samples into ``[B, T, F]`` frames and their number."""
+        with torch.autocast(xs_pad.device.type, enabled=False):
+            mel, lengths = self.frontend(xs_pad.float(), ilens)
+        return self.conformer(mel, lengths)

@@ -1,0 +1,146 @@
+"""The decoder-only LLM: a transformers model, tuned whole or through LoRA (peft)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spft.errors import UserError
+from spft.prefix import Prefix
+from spft.pretrained import resolve
+
+IGNORED = -1  # padding of token ids in ESPnet's batches
+
+
+class LLM(nn.Module):
+    """Decode text after a :class:`Prefix`.
+
+    The sequence is ``prefix <bos> y1 … yn <eos>``; the loss is taken on ``y1 … yn <eos>``.
+
+    Args:
+        name: a short name of :mod:`spft.pretrained`, a folder, or a hub name.
+        dtype: of the pretrained weights; frozen weights are best in ``bfloat16``.
+            LoRA's weights are always float32.
+        lora: keyword arguments of ``peft.LoraConfig`` (``r``, ``lora_alpha``, …), or
+            None for no LoRA.
+        dropout: attention dropout while training.
+    """
+
+    def __init__(
+        self,
+        name: str = "smollm2-135m",
+        dtype: str = "bfloat16",
+        lora: dict | None = None,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        path = resolve(name)
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(path)
+            self.model = AutoModelForCausalLM.from_pretrained(
+                path, dtype=getattr(torch, dtype), attention_dropout=dropout
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"LLM {name!r} cannot be loaded ({reason}); "
+                "name a local folder in llm_conf, or check the network"
+            ) from error
+        self.model.requires_grad_(False)
+        if lora is not None:
+            from peft import LoraConfig, inject_adapter_in_model
+
+            inject_adapter_in_model(LoraConfig(**lora), self.model)
+        self.eos = self.tokenizer.eos_token_id
+        bos = self.tokenizer.bos_token_id
+        self.bos = self.eos if bos is None else bos
+
+    @property
+    def width(self) -> int:
+        """Width D of the embeddings."""
+        return self.model.get_input_embeddings().embedding_dim
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embed token ids: ``[...]`` → ``[..., D]``."""
+        return self.model.get_input_embeddings()(tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text``, without bos and eos."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of token ids."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def texts(self, tokens: Tensor, lengths: Tensor) -> list[str]:
+        """Texts of a padded batch ``[B, L]``."""
+        rows = zip(tokens.tolist(), lengths.tolist(), strict=True)
+        return [self.decode(row[:n]) for row, n in rows]
+
+    def forward(self, prefix: Prefix, text: Tensor, lengths: Tensor) -> Tensor:
+        """Return the negative log-likelihood of every label, in nats.
+
+        Args:
+            prefix: what stands before the text, one row for all sentences or one each.
+            text: ``[B, L]`` token ids, padded with :data:`IGNORED`.
+            lengths: ``[B]`` valid tokens of each sentence.
+
+        Returns:
+            ``[sum(lengths) + B]``: the sentences' labels in order, each with its eos.
+        """
+        text = text[:, : int(lengths.max())]
+        positions = torch.arange(text.shape[1] + 1, device=text.device)
+        valid = positions[None, :] <= lengths[:, None]
+        inputs = F.pad(text, (1, 0), value=self.bos).clamp(min=0)
+        labels = F.pad(text, (0, 1), value=IGNORED)
+        labels = labels.masked_fill(positions[None, :] == lengths[:, None], self.eos)
+        shared = prefix.batch_size == 1 < text.shape[0]
+        run = self._after_shared_prefix if shared else self._after_own_prefix
+        hidden = run(prefix, self.embed(inputs), valid)
+        # The output layer dominates the cost, so it sees labels only.
+        logits = self.model.get_output_embeddings()(hidden[valid])
+        return F.cross_entropy(logits.float(), labels[valid], reduction="none")
+
+    def _after_own_prefix(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
+        before, before_mask = prefix.left_padded()
+        mask = torch.cat([before_mask, valid], dim=1)
+        hidden = self.model.base_model(
+            inputs_embeds=torch.cat([before.to(embeds.dtype), embeds], dim=1),
+            attention_mask=mask.long(),
+            position_ids=(mask.long().cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+        ).last_hidden_state
+        return hidden[:, before.shape[1] :]
+
+    def _after_shared_prefix(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
+        # All sentences stand under the same prefix: its keys and values are computed
+        # once and expanded. Autograd sums the sentences' gradients into them, so that
+        # the result is exact for the prompt and for the decoder.
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.model.config)
+        width = prefix.embeds.shape[1]
+        if width:
+            self.model.base_model(
+                inputs_embeds=prefix.embeds.to(embeds.dtype),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            for layer in cache.layers:
+                layer.keys = layer.keys.expand(embeds.shape[0], -1, -1, -1)
+                layer.values = layer.values.expand(embeds.shape[0], -1, -1, -1)
+        mask = F.pad(valid, (width, 0), value=True)
+        positions = torch.arange(width, width + embeds.shape[1], device=embeds.device)
+        return self.model.base_model(
+            inputs_embeds=embeds,
+            attention_mask=mask.long(),
+            position_ids=positions[None, :],
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+

@@ -1,0 +1,193 @@
+"""The speech LLM: encoder → projector → prefix, or a text prefix in its place → LLM."""
+
+import contextlib
+import re
+
+import torch
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+from torch import Tensor
+
+from spft.adapt.abs_adapt import AbsAdapt
+from spft.errors import UserError
+from spft.llm import LLM
+from spft.prefix import Prefix
+from spft.projector.abs_projector import AbsProjector
+
+
+class SpeechLLM(AbsESPnetModel):
+    """Speech recognition by a decoder-only LLM after a prefix.
+
+    A batch with ``speech`` trains on paired data; one without is text-only and stands
+    under the prefix of the adaptation method.
+
+    Args:
+        encoder: speech to frames.
+        projector: frames to audio embeddings.
+        llm: the decoder.
+        adapt: what stands before text-only batches.
+        trainable: regular expressions, searched in parameter names; all other
+            parameters are frozen. Each must match something.
+        llm_weight: weight of the next-token loss under the audio embeddings; at 0 the
+            LLM is not run at all, which trains the projector by its own loss.
+        ctc_weight: weight of a CTC projector's loss.
+        text_weight: in paired batches, weight of the loss under the text prefix.
+        autocast: dtype of autocast, or None to compute in the weights' own.
+    """
+
+    def __init__(
+        self,
+        encoder: AbsEncoder,
+        projector: AbsProjector,
+        llm: LLM,
+        adapt: AbsAdapt,
+        trainable: list[str],
+        llm_weight: float = 1.0,
+        ctc_weight: float = 0.3,
+        text_weight: float = 0.0,
+        autocast: str | None = "bfloat16",
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.projector = projector
+        self.llm = llm
+        self.adapt = adapt
+        self.llm_weight = llm_weight
+        self.ctc_weight = ctc_weight
+        self.text_weight = text_weight
+        self.autocast_dtype = getattr(torch, autocast) if autocast else None
+        self.saved: set[str] = set()  # what a checkpoint of this model must hold
+        self._set_trainable(trainable)
+
+    def _set_trainable(self, patterns: list[str]) -> None:
+        self.requires_grad_(False)
+        for pattern in patterns:
+            found = [
+                (name, parameter)
+                for name, parameter in self.named_parameters()
+                if re.search(pattern, name)
+            ]
+            if not found:
+                raise UserError(f"trainable: {pattern!r} matches no parameter")
+            for _, parameter in found:
+                parameter.requires_grad_(True)
+        # Buffers (normalisation statistics) move with the parameters beside them.
+        self.saved |= {
+            name
+            for name in super().state_dict()
+            if any(re.search(pattern, name) for pattern in patterns)
+        }
+
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers this run trains."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def train(self, mode: bool = True) -> "SpeechLLM":
+        """Set the mode; parts that are frozen whole stay as at inference.
+
+        Otherwise dropout and running statistics would change a part that the stage
+        must leave alone.
+        """
+        super().train(mode)
+        for part in (self.encoder, self.projector):
+            if not any(p.requires_grad for p in part.parameters()):
+                part.eval()
+        return self
+
+    def to(self, *args, dtype: torch.dtype | None = None, **kwargs) -> "SpeechLLM":
+        """Move; ``dtype`` is ignored, for each part keeps that of its configuration.
+
+        ESPnet casts the whole model to ``train_dtype``, which would double the memory
+        of frozen bf16 weights.
+        """
+        return super().to(*args, **kwargs)
+
+    def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
+        """Only what is trained here or came from an earlier stage's checkpoint."""
+        full = super().state_dict(*args, **kwargs)
+        return {name: full[name] for name in full if name in self.saved}
+
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+        """Load a checkpoint; what it lacks or has too much is an error."""
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        missing = sorted(self.saved - set(state_dict))
+        if strict and (missing or result.unexpected_keys):
+            raise UserError(
+                "checkpoint from another configuration: "
+                f"missing {missing[:3] or 'nothing'}, "
+                f"unknown {result.unexpected_keys[:3] or 'nothing'}"
+            )
+        return result
+
+    def load_stage(self, state: dict[str, Tensor]) -> None:
+        """Start from an earlier stage: its tensors become part of this checkpoint."""
+        own = set(super().state_dict())
+        unknown = sorted(set(state) - own)
+        if unknown:
+            raise UserError(
+                f"checkpoint from another configuration: unknown {unknown[:3]}"
+            )
+        super().load_state_dict(state, strict=False)
+        self.saved |= set(state)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """The context that forward passes run in."""
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.llm.device.type, dtype=self.autocast_dtype)
+
+    def audio_prefix(
+        self, speech: Tensor, lengths: Tensor, texts: list[str] | None = None
+    ) -> tuple[Prefix, dict[str, Tensor]]:
+        """Audio embeddings of a batch, and the projector's own losses given texts."""
+        frames, lengths, _ = self.encoder(speech, lengths)
+        return self.projector(frames, lengths, self.llm, texts)
+
+    def forward(
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        speech: Tensor | None = None,
+        speech_lengths: Tensor | None = None,
+        **kwargs,
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return the loss of a batch, its statistics and the batch's size.
+
+        Args:
+            text: ``[B, L]`` token ids, padded with -1.
+            text_lengths: ``[B]``.
+            speech: ``[B, T, F]`` frames or ``[B, N]`` samples; None for text only.
+            speech_lengths: ``[B]``.
+            **kwargs: what ESPnet's collation adds (utterance ids).
+        """
+        stats: dict[str, Tensor] = {}
+        with self.autocast():
+            if speech is None:
+                prefix = self.adapt(text, text_lengths, self.llm)
+                loss = self.llm(prefix, text, text_lengths).mean()
+            else:
+                loss = self._paired_loss(
+                    text, text_lengths, speech, speech_lengths, stats
+                )
+        stats["loss"] = loss.detach()
+        size = torch.tensor(float(len(text)), device=loss.device)
+        return loss, stats, size
+
+    def _paired_loss(self, text, text_lengths, speech, speech_lengths, stats) -> Tensor:
+        texts = self.llm.texts(text, text_lengths)
+        prefix, losses = self.audio_prefix(speech, speech_lengths, texts)
+        weights = {"ctc": self.ctc_weight}
+        if self.llm_weight:
+            losses["llm"] = self.llm(prefix, text, text_lengths).mean()
+            weights["llm"] = self.llm_weight
+        if self.text_weight:
+            prefix = self.adapt(text, text_lengths, self.llm)
+            losses["text"] = self.llm(prefix, text, text_lengths).mean()
+            weights["text"] = self.text_weight
+        stats.update({f"loss_{name}": value.detach() for name, value in losses.items()})
+        return sum(weights[name] * value for name, value in losses.items())
+
+    def collect_feats(self, **batch) -> dict[str, Tensor]:
+        """Nothing: batches are planned from shapes that stage 2 writes."""
+        return {}

@@ -1,0 +1,165 @@
+"""Audio embeddings through letter CTC: as short as text, close to the LLM's own tokens.
+
+A CTC head spells what it hears. Its greedy string, in the LLM's own tokens, gives one
+embedding per token, which a language model follows from the first step; a residual from
+the frames under each token adds what the 1-best string lost (LegoSLM, arXiv 2505.11352,
+has the idea of CTC output through the LLM's embeddings; the residual is ours).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from spft.llm import LLM
+from spft.prefix import Prefix
+from spft.projector.abs_projector import AbsProjector
+
+ALPHABET = " 'abcdefghijklmnopqrstuvwxyz"  # class 0 is CTC's blank
+
+
+class CTCProjector(AbsProjector):
+    """Spell with CTC, embed the spelt tokens, add a residual from the frames.
+
+    Args:
+        input_size: width F of encoder frames.
+        llm: gives tokenizer, embeddings and their width.
+        hidden_size: width H of the head.
+        layers: residual convolutions of the head, after the one that comes in.
+        kernel_size: frames that one of them sees.
+        dropout: in the head.
+        residual: add the residual; without it the prefix is the greedy string alone.
+        specaug: keyword arguments of ESPnet's ``SpecAug`` on the frames, or None.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        llm: LLM,
+        hidden_size: int = 384,
+        layers: int = 2,
+        kernel_size: int = 9,
+        dropout: float = 0.1,
+        residual: bool = True,
+        specaug: dict | None = None,
+    ):
+        super().__init__()
+        from espnet2.asr.specaug.specaug import SpecAug
+
+        self.specaug = SpecAug(**specaug) if specaug else None
+        # Without affine: only the corpus' mean and variance of each feature.
+        self.normalise = nn.BatchNorm1d(input_size, affine=False, momentum=None)
+        self.first = nn.Conv1d(input_size, hidden_size, 5, padding=2)
+        self.blocks = nn.ModuleList(
+            ResidualConv(hidden_size, kernel_size, dropout) for _ in range(layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.letters = nn.Linear(hidden_size, len(ALPHABET) + 1)
+        self.residual = nn.Linear(hidden_size, llm.width) if residual else None
+        if residual:
+            # At the start the prefix is plain text, which the LLM can read.
+            nn.init.zeros_(self.residual.weight)
+            nn.init.zeros_(self.residual.bias)
+
+    def forward(
+        self, frames: Tensor, lengths: Tensor, llm: LLM, texts: list[str] | None = None
+    ) -> tuple[Prefix, dict[str, Tensor]]:
+        """Project; with ``texts`` also return the CTC loss (per letter)."""
+        hidden = self._hidden(frames, lengths)
+        logits = self.letters(hidden)
+        losses = {} if texts is None else {"ctc": _ctc_loss(logits, lengths, texts)}
+        return self._embed(hidden, logits, lengths, llm), losses
+
+    def spell(self, frames: Tensor, lengths: Tensor) -> list[str]:
+        """The greedy CTC strings of a batch."""
+        logits = self.letters(self._hidden(frames, lengths))
+        best = logits.argmax(-1)
+        return [_spans(row[:n])[0] for row, n in zip(best, lengths, strict=True)]
+
+    def _hidden(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        valid = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+        normal = torch.zeros_like(frames, dtype=torch.float32)
+        normal[valid] = self.normalise(frames[valid].float())
+        if self.training and self.specaug is not None:
+            normal, _ = self.specaug(normal, lengths)
+        # Padding must not leak into valid frames: batching may not change results.
+        mask = valid[..., None]
+        hidden = F.gelu(self.first(normal.transpose(1, 2))).transpose(1, 2) * mask
+        for block in self.blocks:
+            hidden = block(hidden, mask)
+        return self.dropout(hidden)
+
+    def _embed(
+        self, hidden: Tensor, logits: Tensor, lengths: Tensor, llm: LLM
+    ) -> Prefix:
+        best = logits.argmax(-1).cpu()
+        sums = F.pad(hidden.float().cumsum(1), (0, 0, 1, 0))  # of frames before t
+        rows = []
+        for i, length in enumerate(lengths.tolist()):
+            string, spans = _spans(best[i, :length])
+            coded = llm.tokenizer(
+                string, add_special_tokens=False, return_offsets_mapping=True
+            )
+            row = llm.embed(
+                torch.tensor(coded["input_ids"], dtype=torch.long, device=hidden.device)
+            )
+            if self.residual is not None and len(row):
+                # A token's frames: from its first letter's start to its last one's end.
+                pieces = [(spans[a][0], spans[b - 1][1]) for a, b in _offsets(coded)]
+                start, end = torch.tensor(pieces, device=hidden.device).T
+                mean = (sums[i, end] - sums[i, start]) / (end - start)[:, None]
+                row = row + self.residual(mean)
+            rows.append(row.float())
+        sizes = torch.tensor([len(row) for row in rows], device=hidden.device)
+        return Prefix(pad_sequence(rows, batch_first=True), sizes)
+
+
+class ResidualConv(nn.Module):
+    """LayerNorm, convolution, GELU and dropout around a residual path."""
+
+    def __init__(self, size: int, kernel_size: int, dropout: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        self.conv = nn.Conv1d(size, size, kernel_size, padding=kernel_size // 2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """``[B, T, H]`` to the same, zero where ``mask`` (``[B, T, 1]``) is false."""
+        normal = self.norm(hidden) * mask
+        change = self.conv(normal.transpose(1, 2)).transpose(1, 2)
+        return (hidden + self.dropout(F.gelu(change))) * mask
+
+
+def _spans(best: Tensor) -> tuple[str, list[tuple[int, int]]]:
+    """Greedy string of one utterance's classes ``[T]`` and each letter's frame span."""
+    classes, counts = torch.unique_consecutive(best, return_counts=True)
+    ends = counts.cumsum(0)
+    letters = [
+        (ALPHABET[c - 1], (int(end - count), int(end)))
+        for c, count, end in zip(classes.tolist(), counts, ends, strict=True)
+        if c
+    ]
+    # One space at most, none at the ends: as in the transcripts.
+    kept = [
+        (char, span)
+        for k, (char, span) in enumerate(letters)
+        if char != " " or (0 < k < len(letters) - 1 and letters[k - 1][0] != " ")
+    ]
+    if kept and kept[-1][0] == " ":
+        kept.pop()
+    return "".join(char for char, _ in kept), [span for _, span in kept]
+
+
+def _offsets(coded) -> list[tuple[int, int]]:
+    # Some tokenizers report empty offsets for a lone word mark; give them one letter.
+    return [(a, max(b, a + 1)) for a, b in coded["offset_mapping"]]
+
+
+def _ctc_loss(logits: Tensor, lengths: Tensor, texts: list[str]) -> Tensor:
+    targets = [[ALPHABET.index(c) + 1 for c in text] for text in texts]
+    sizes = torch.tensor([len(target) for target in targets])
+    flat = torch.tensor([c for target in targets for c in target])
+    log_probs = logits.float().log_softmax(-1).transpose(0, 1)
+    # Mean over utterances of the loss per letter; audio too short for its text is left
+    # out rather than an infinity that would stop the training.
+    return F.ctc_loss(log_probs, flat, lengths.cpu(), sizes, zero_infinity=True)

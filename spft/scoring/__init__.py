@@ -1,0 +1,1 @@
+"""Scoring: word alignment, word and entity error rates, significance, reports."""

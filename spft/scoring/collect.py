@@ -1,0 +1,170 @@
+"""Collecting the scores of one domain's systems from the files of their decodes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from spft.errors import UserError
+from spft.scoring.significance import mapsswe, paired_bootstrap
+from spft.scoring.wer import read_trn
+
+
+@dataclass(frozen=True)
+class SystemRow:
+    """One row of the report.
+
+    Attributes:
+        key: its name in ``table.json`` and in ``versus``.
+        label: its name in the table.
+        system: folder under ``exp/<domain>``.
+        tag: of the decode, ``decode_<tag>``.
+        versus: key of a second row that it is compared with, marked †.
+    """
+
+    key: str
+    label: str
+    system: str
+    tag: str
+    versus: str | None = None
+
+    def folder(self, exp: Path, domain: str) -> Path:
+        return exp / domain / self.system / f"decode_{self.tag}"
+
+
+# The first row is what the others are compared with.
+DEFAULT_ROWS = (
+    SystemRow("base", "base", "base", "plain"),
+    SystemRow("base_lm", "base + LM", "base", "lm"),
+    SystemRow("no_prompt", "no prompt", "no_prompt", "plain"),
+    SystemRow("no_prompt_lm", "no prompt + LM", "no_prompt", "lm"),
+    SystemRow("soft_prompt", "soft prompt", "soft_prompt", "plain", "no_prompt"),
+    SystemRow(
+        "soft_prompt_lm", "soft prompt + LM", "soft_prompt", "lm", "no_prompt_lm"
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Scores of one row; None where something is missing.
+
+    Attributes:
+        row: which system.
+        scores: ``score.json`` of the domain's test set.
+        general: ``score.json`` of the general-domain test set.
+        weights: chosen on the development set.
+        wer_change: relative to the base row, in percent.
+        p_wer, p_eer: of the difference from the base row.
+        p_wer_versus, p_eer_versus: of the difference from the row ``versus``.
+    """
+
+    row: SystemRow
+    scores: dict | None = None
+    general: dict | None = None
+    weights: dict = field(default_factory=dict)
+    wer_change: float | None = None
+    p_wer: float | None = None
+    p_eer: float | None = None
+    p_wer_versus: float | None = None
+    p_eer_versus: float | None = None
+
+
+def collect(
+    exp: Path, domain: str, general: str, rows: Sequence[SystemRow] = DEFAULT_ROWS
+) -> list[RowScores]:
+    """Collect the scores of ``rows`` on ``<domain>_test`` and on the set ``general``.
+
+    Raises:
+        UserError: no row has scores, or two rows were scored on different references.
+    """
+    test = f"{domain}_test"
+    by_key = {row.key: row for row in rows}
+    results = [_collect_row(exp, domain, test, general, row, by_key) for row in rows]
+    if all(result.scores is None for result in results):
+        raise UserError(
+            f"{exp / domain}: no system has scores of {test}; run stage 7 of run.sh "
+            "(decode and score) first"
+        )
+    base = (results[0].scores or {}).get("wer")
+    return results[:1] + [_with_change(result, base) for result in results[1:]]
+
+
+def _collect_row(
+    exp: Path,
+    domain: str,
+    test: str,
+    general: str,
+    row: SystemRow,
+    by_key: dict[str, SystemRow],
+) -> RowScores:
+    folder = row.folder(exp, domain)
+    scores = read_json(folder / test / "score.json")
+    found = {
+        "scores": scores,
+        "general": read_json(folder / general / "score.json"),
+        "weights": chosen_weights(read_json(folder / "decode.json") or {}),
+    }
+    base = next(iter(by_key.values()))
+    for suffix, other in (("", base), ("_versus", by_key.get(row.versus))):
+        if scores is None or other is None or other is row:
+            continue
+        theirs = other.folder(exp, domain) / test
+        if not (theirs / "score.json").is_file():
+            continue
+        found[f"p_wer{suffix}"] = _compare_wer(theirs, folder / test)
+        found[f"p_eer{suffix}"] = _compare_eer(theirs, folder / test)
+    return RowScores(row, **found)
+
+
+def _with_change(result: RowScores, base: float | None) -> RowScores:
+    wer = (result.scores or {}).get("wer")
+    if wer is None or not base:
+        return result
+    return replace(result, wer_change=100 * (wer - base) / base)
+
+
+def _compare_wer(a: Path, b: Path) -> float | None:
+    refs = [folder / "score_wer" / "ref.trn" for folder in (a, b)]
+    if not all(path.is_file() for path in refs):
+        return None
+    ref_a, ref_b = (read_trn(path) for path in refs)
+    if ref_a != ref_b:
+        raise UserError(f"{b}: scored on other references than {a}; score both again")
+    return mapsswe(ref_a, *(read_trn(f / "score_wer" / "hyp.trn") for f in (a, b)))
+
+
+def _compare_eer(a: Path, b: Path) -> float | None:
+    results = [read_json(f / "score_entity" / "result.json") for f in (a, b)]
+    if None in results:
+        return None
+    counts = [result["utterances"] for result in results]
+    totals = [{utt: total for utt, (_, total) in c.items()} for c in counts]
+    if totals[0] != totals[1]:
+        raise UserError(f"{b}: scored on other entities than {a}; score both again")
+    errors = [{utt: wrong for utt, (wrong, _) in c.items()} for c in counts]
+    return paired_bootstrap(*errors)
+
+
+def read_json(path: Path) -> dict | None:
+    """The object in ``path``, None if there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}:{error.lineno}: not JSON ({error.msg}); remove it and run again"
+        ) from None
+
+
+def chosen_weights(decode: dict) -> dict:
+    """The weights in ``decode.json``: under ``weights``, or keys that end in it."""
+    weights = decode.get("weights")
+    if isinstance(weights, dict):
+        return weights
+    return {
+        key.removesuffix("_weight"): value
+        for key, value in decode.items()
+        if key.endswith("_weight")
+    }

@@ -1,0 +1,160 @@
+"""Whether two systems differ: matched-pair segments for WER, bootstrap for EER."""
+
+import math
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spft.errors import UserError
+from spft.scoring.align import AlignedWord, align
+from spft.scoring.inputs import Transcripts
+from spft.scoring.wer import find_tool, write_trn
+
+BOUNDARY_WORDS = 2  # correct in both systems between two segments, as in sc_stats
+DRAWS = 10_000
+
+
+def mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> float:
+    """Two-tailed p of the Matched-Pair Sentence-Segment Word Error test.
+
+    By sctk's ``sc_stats -t mapsswe`` where it is found, else by :func:`own_mapsswe`.
+    """
+    if not refs.keys() == hyps_a.keys() == hyps_b.keys():
+        raise UserError("systems scored on different utterances; score them again")
+    if hyps_a == hyps_b:
+        return 1.0
+    test = _sctk_mapsswe if _has_sctk() else own_mapsswe
+    return test(refs, hyps_a, hyps_b)
+
+
+def mapsswe_tool() -> str:
+    """By what :func:`mapsswe` tests here, for reports."""
+    return "sctk's mapsswe" if _has_sctk() else "our own mapsswe: sctk was not found"
+
+
+def _has_sctk() -> bool:
+    return all(find_tool(name) for name in ("sclite", "sc_stats"))
+
+
+def _sctk_mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> float:
+    sclite, sc_stats = find_tool("sclite"), find_tool("sc_stats")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, texts in (("ref", refs), ("a", hyps_a), ("b", hyps_b)):
+            # Numbered, because sctk changes the case of utterance ids.
+            numbered = {str(i): texts[utt] for i, utt in enumerate(refs)}
+            write_trn(
+                Path(folder, f"{name}.trn"), numbered, dict.fromkeys(numbered, "all")
+            )
+        command = [sclite, "-r", "ref.trn", "trn", "-i", "rm", "-o", "sgml", "stdout"]
+        sgml = "".join(
+            _output([*command, "-h", f"{name}.trn", "trn", name], folder)
+            for name in "ab"
+        )
+        _output([sc_stats, "-p", "-t", "mapsswe", "-v", "-n", "test"], folder, sgml)
+        report = Path(folder, "test.stats.mapsswe")
+        text = report.read_text("utf-8", "replace") if report.is_file() else ""
+    # The Z statistic, because the printed p ends at 0.001.
+    match = re.search(r"\(Z Stat: +(-?[\d.]+|-?nan)\)", text)
+    if not match:
+        raise UserError("sc_stats made no mapsswe report; check the sctk installation")
+    return 1.0 if "nan" in match[1] else two_tailed_p(float(match[1]))
+
+
+def _output(command: list[str], folder: str, text: str | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=folder, input=text, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise UserError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-200:]}")
+    return done.stdout
+
+
+def own_mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> float:
+    """The same test (Gillick and Cox, 1989) without sctk.
+
+    Sentences are cut where two words in a row are right in both systems. The numbers of
+    errors in the segments that hold any are paired, and the mean of their differences
+    is tested against 0 under a normal distribution. Without any spread in the
+    differences (sctk's convention) p is 1.
+    """
+    differences = [
+        a - b
+        for utt, ref in refs.items()
+        for a, b in segment_errors(align(ref, hyps_a[utt]), align(ref, hyps_b[utt]))
+    ]
+    if len(differences) < 2 or np.std(differences) == 0:
+        return 1.0
+    error = np.std(differences, ddof=1) / math.sqrt(len(differences))
+    return two_tailed_p(np.mean(differences) / error)
+
+
+def two_tailed_p(z: float) -> float:
+    """Probability that a standard normal variable is at least as extreme as ``z``."""
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
+def segment_errors(
+    path_a: Sequence[AlignedWord], path_b: Sequence[AlignedWord]
+) -> list[tuple[int, int]]:
+    """Errors of both systems in each segment with errors of one sentence."""
+    segments, current, good = [], (0, 0), 0
+    for a, b in zip(_word_errors(path_a), _word_errors(path_b), strict=True):
+        if a[0] or b[0]:  # insertions before the word, or at the end
+            current, good = (current[0] + a[0], current[1] + b[0]), 0
+        if a[1] or b[1]:
+            current, good = (current[0] + a[1], current[1] + b[1]), 0
+        else:
+            good += 1
+        if good >= BOUNDARY_WORDS and any(current):
+            segments.append(current)
+            current = (0, 0)
+    return [*segments, current] if any(current) else segments
+
+
+def _word_errors(path: Sequence[AlignedWord]) -> list[list[int]]:
+    """``[insertions before it, whether it is wrong]`` of each word and of the end."""
+    errors = [[0, 0]]
+    for word in path:
+        if word.op == "I":
+            errors[-1][0] += 1
+        else:
+            errors[-1][1] = int(word.op != "C")
+            errors.append([0, 0])
+    return errors
+
+
+def paired_bootstrap(
+    errors_a: Mapping[str, int],
+    errors_b: Mapping[str, int],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> float:
+    """Two-sided p of a difference in EER, by paired bootstrap over utterances.
+
+    Args:
+        errors_a: entity errors of each utterance that has entities.
+        errors_b: the same of the other system; the numbers of entities are the same,
+            so that the sign of the summed differences is that of the rates.
+        draws: resampled sets of utterances.
+        seed: of the resampling.
+    """
+    if errors_a.keys() != errors_b.keys():
+        raise UserError("systems scored on different entities; score them again")
+    differences = np.array([errors_a[utt] - errors_b[utt] for utt in errors_a])
+    if not differences.any():
+        return 1.0
+    rng = np.random.default_rng(seed)
+    size = len(differences)
+    sums = np.concatenate(
+        [
+            differences[rng.integers(size, size=(n, size))].sum(axis=1)
+            for n in [100] * (draws // 100) + [draws % 100]
+        ]
+    )
+    # One more draw of each kind, so that no p is 0.
+    tails = (np.sum(sums <= 0) + 1, np.sum(sums >= 0) + 1)
+    return min(1.0, 2 * min(tails) / (draws + 1))

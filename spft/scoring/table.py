@@ -1,0 +1,103 @@
+"""Formatting collected scores as a table: cells, markdown and plain text."""
+
+from collections.abc import Sequence
+
+from spft.scoring.collect import RowScores
+from spft.scoring.significance import DRAWS, mapsswe_tool
+
+HEADER = (
+    "system",
+    "WER",
+    "Δ rel.",
+    "EER",
+    "EER seen",
+    "EER unseen",
+    "general WER",
+    "weights (dev)",
+)
+
+
+def marks(p: float | None, sign: str) -> str:
+    """One to three of ``sign`` at p < 0.05, 0.01 and 0.001."""
+    return "" if p is None else sign * sum(p < level for level in (0.05, 0.01, 0.001))
+
+
+def footnotes(results: Sequence[RowScores]) -> str:
+    """What the columns and marks of the table mean, in markdown."""
+    labels = {result.row.key: result.row.label for result in results}
+    pairs = [
+        f"{result.row.label} against {labels[result.row.versus]}"
+        for result in results
+        if result.row.versus in labels
+    ]
+    lines = [
+        "WER, EER (entity error rate) and changes are in percent. Δ rel.: WER against "
+        f"{results[0].row.label}. EER seen and unseen: of entities that do and do not "
+        "occur in the adaptation text.",
+        "",
+        f"\\* differs from {results[0].row.label}: \\* p < 0.05, \\*\\* p < 0.01, "
+        "\\*\\*\\* p < 0.001.",
+        *([f"† likewise, {', '.join(pairs)}."] if pairs else []),
+        "Tests are two-tailed: for WER the matched-pair sentence-segment test "
+        f"({mapsswe_tool()}), for EER a paired bootstrap over utterances "
+        f"({DRAWS:,} draws).",
+    ]
+    return "\n".join(lines)
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    """``value``, or a dash where there is none."""
+    return "–" if value is None else f"{value:{form}}"
+
+
+def table_cells(results: Sequence[RowScores]) -> list[list[str]]:
+    """One list of cells, in the order of ``HEADER``, for each row."""
+    return [_cells(result) for result in results]
+
+
+def _cells(result: RowScores) -> list[str]:
+    scores, general = result.scores or {}, result.general or {}
+    wer_marks = marks(result.p_wer, "*") + marks(result.p_wer_versus, "†")
+    eer_marks = marks(result.p_eer, "*") + marks(result.p_eer_versus, "†")
+    return [
+        result.row.label,
+        number(scores.get("wer")) + wer_marks,
+        number(result.wer_change, "+.1f"),
+        number(scores.get("eer")) + eer_marks,
+        number(scores.get("eer_seen")),
+        number(scores.get("eer_unseen")),
+        number(general.get("wer")),
+        ", ".join(f"{k} {_short(v)}" for k, v in result.weights.items()) or "–",
+    ]
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table, padded so that it also reads well as plain text."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(len(cell) for cell in column) for column in columns]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (f"{c:<{w}}" for c, w in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    rule = line(["-" * width for width in widths])
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def espnet_table(scores: dict[str, dict]) -> str:
+    """ESPnet's table of word and sentence errors; keys of ``scores`` name the rows."""
+    names = ("corr", "sub", "del", "ins")
+    rows = []
+    for dataset, score in scores.items():
+        shares = [100 * score[name] / score["words"] for name in names]
+        cells = [*shares, score["wer"], score["ser"]]
+        rows.append(
+            [dataset, str(score["utterances"]), str(score["words"])]
+            + [f"{cell:.1f}" for cell in cells]
+        )
+    header = ["dataset", "Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err"]
+    return "\n".join(f"|{'|'.join(row)}|" for row in [header, ["---"] * 9, *rows])

@@ -1,0 +1,1 @@
+"""Beam search and the language models fused into it."""

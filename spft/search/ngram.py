@@ -1,0 +1,86 @@
+"""Fusion of an n-gram over the LLM's tokens, queried through KenLM."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spft.errors import UserError
+from spft.search.kneser_ney import EOS, UNK
+
+
+class NgramLM:
+    """A :class:`~spft.search.scorers.PartialScorer` around an ARPA or KenLM file.
+
+    Its words are ids of LLM tokens. Tokens that it does not know share the probability
+    of <unk> evenly.
+
+    Args:
+        path: the model, or a directory that holds ``ngram.arpa``.
+        vocab_size: V, the width of the LLM's output.
+        bos_id: of the LLM, read as <s>.
+        eos_id: of the LLM, read as </s>.
+
+    Raises:
+        UserError: no such file, or KenLM cannot read it.
+    """
+
+    def __init__(self, path: str | Path, vocab_size: int, bos_id: int, eos_id: int):
+        import kenlm
+
+        path = Path(path)
+        if path.is_dir():
+            path = path / "ngram.arpa"
+        if not path.exists():
+            raise UserError(
+                f"{path}: no such n-gram; make it with spft.bin.train_ngram"
+            )
+        config = kenlm.Config()
+        config.show_progress = False
+        try:
+            self.model = kenlm.Model(str(path), config)
+        except OSError as error:
+            raise UserError(f"{path}: KenLM cannot read it: {error}") from error
+        self._new_state = kenlm.State
+
+        words = [str(token) for token in range(vocab_size)]
+        words[eos_id] = EOS
+        self.words = [word if word in self.model else UNK for word in words]
+        others = self.words.count(UNK)
+        if others == vocab_size - 1:
+            raise UserError(f"{path}: no LLM token in it; its words must be token ids")
+        self.share = [-math.log(others) if w == UNK else 0.0 for w in self.words]
+        self.bos_id = bos_id
+
+    def initial(self, n: int) -> list:
+        return [None] * n
+
+    def score_partial(
+        self, tokens: Tensor, candidates: Tensor, state: list
+    ) -> tuple[Tensor, list]:
+        base_score, unused = self.model.BaseScore, self._new_state()
+        words, share, to_nats = self.words, self.share, math.log(10)
+        states = [
+            self._after(token, previous)
+            for token, previous in zip(tokens.tolist(), state, strict=True)
+        ]
+        scores = [
+            [base_score(s, words[c], unused) * to_nats + share[c] for c in row]
+            for s, row in zip(states, candidates.tolist(), strict=True)
+        ]
+        return torch.tensor(scores, device=candidates.device), states
+
+    def _after(self, token: int, state):
+        """The state after ``token``; None stands before bos."""
+        result = self._new_state()
+        if state is None:
+            if token != self.bos_id:
+                raise ValueError(f"a hypothesis begins with {token}, not bos")
+            self.model.BeginSentenceWrite(result)
+        else:
+            self.model.BaseScore(state, self.words[token], result)
+        return result
+
+    def select(self, state: list, index: Tensor) -> list:
+        return [state[i] for i in index.tolist()]

@@ -1,0 +1,204 @@
+"""The ESPnet task that trains a :class:`spft.model.SpeechLLM`, on speech or on text.
+
+Parts are chosen in YAML from the registries below; every other key of a configuration
+is ESPnet's own (optimiser, scheduler, batches, checkpoints, distribution).
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Collection
+
+import numpy as np
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.tasks.abs_task import AbsTask
+from espnet2.train.class_choices import ClassChoices
+from espnet2.train.collate_fn import CommonCollateFn
+from espnet2.train.preprocessor import AbsPreprocessor
+from espnet2.train.trainer import Trainer
+from espnet2.utils.nested_dict_action import NestedDictAction
+from tqdm import tqdm
+
+from spft.adapt.abs_adapt import AbsAdapt, NoPrompt
+from spft.adapt.noisy_text import NoisyText
+from spft.adapt.soft_prompt import SoftPrompt
+from spft.checkpoint import ARCHITECTURE, read_config, read_weights
+from spft.encoder.encoders import (
+    CachedEncoder,
+    FbankConformerEncoder,
+    TransformersEncoder,
+)
+from spft.errors import UserError
+from spft.llm import IGNORED, LLM
+from spft.model import SpeechLLM
+from spft.projector.abs_projector import AbsProjector
+from spft.projector.ctc import CTCProjector
+from spft.projector.stack import StackProjector
+
+encoder_choices = ClassChoices(
+    "encoder",
+    classes=dict(
+        cached=CachedEncoder,
+        transformers=TransformersEncoder,
+        conformer=FbankConformerEncoder,
+    ),
+    type_check=AbsEncoder,
+    default=None,
+)
+projector_choices = ClassChoices(
+    "projector",
+    classes=dict(ctc=CTCProjector, stack=StackProjector),
+    type_check=AbsProjector,
+    default=None,
+)
+adapt_choices = ClassChoices(
+    "adapt",
+    classes=dict(no_prompt=NoPrompt, soft_prompt=SoftPrompt, noisy_text=NoisyText),
+    type_check=AbsAdapt,
+    default=None,
+)
+
+
+class Preprocessor(AbsPreprocessor):
+    """Turn a transcript into the LLM's token ids."""
+
+    def __init__(self, train: bool, llm: LLM):
+        super().__init__(train)
+        # The tokenizer alone: data-loading workers must not copy the model.
+        self.tokenizer = llm.tokenizer
+
+    def __call__(self, uid: str, data: dict) -> dict[str, np.ndarray]:
+        """Replace ``text`` (a string) by token ids."""
+        tokens = self.tokenizer(data["text"], add_special_tokens=False)["input_ids"]
+        return {**data, "text": np.array(tokens, dtype=np.int64)}
+
+
+class ProgressTrainer(Trainer):
+    """ESPnet's trainer with a progress bar over the iterations of an epoch."""
+
+    @classmethod
+    def train_one_epoch(cls, model, iterator, reporter, options, **kwargs) -> bool:
+        """Train an epoch as ESPnet does."""
+        bar = tqdm(
+            iterator,
+            total=len(iterator) if hasattr(iterator, "__len__") else None,
+            desc=f"epoch {reporter.epoch}/{options.max_epoch}",
+            unit="batch",
+            leave=False,
+        )
+        return super().train_one_epoch(
+            model=model, iterator=bar, reporter=reporter, options=options, **kwargs
+        )
+
+
+class SpeechLLMTask(AbsTask):
+    """Paired and text-only training of the speech LLM are this one task."""
+
+    num_optimizers = 1
+    class_choices_list = [encoder_choices, projector_choices, adapt_choices]
+    trainer = ProgressTrainer
+    _llm: LLM | None = None
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the keys that ESPnet does not know."""
+        group = parser.add_argument_group("Speech LLM")
+        group.add_argument("--llm_conf", action=NestedDictAction, default={})
+        group.add_argument("--model_conf", action=NestedDictAction, default={})
+        group.add_argument(
+            "--trainable",
+            nargs="*",
+            default=[],
+            help="regular expressions of the parameters to train; others are frozen",
+        )
+        group.add_argument(
+            "--init", default=None, help="folder of the stage to start from"
+        )
+        for choices in cls.class_choices_list:
+            choices.add_arguments(group)
+
+    @classmethod
+    def build_collate_fn(cls, args, train: bool) -> Callable[[Collection], tuple]:
+        """Pad token ids with -1."""
+        return CommonCollateFn(float_pad_value=0.0, int_pad_value=IGNORED)
+
+    @classmethod
+    def build_preprocess_fn(cls, args, train: bool) -> Preprocessor:
+        """Tokenise with the LLM's tokenizer."""
+        assert cls._llm is not None, "the model is built before its data"
+        return Preprocessor(train, cls._llm)
+
+    @classmethod
+    def required_data_names(cls, train=True, inference=False) -> tuple[str, ...]:
+        """Text is all that adaptation needs."""
+        return ("text",)
+
+    @classmethod
+    def optional_data_names(cls, train=True, inference=False) -> tuple[str, ...]:
+        """Speech makes a batch paired."""
+        return ("speech",)
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> SpeechLLM:
+        """Build the model; with ``--init``, of that stage's architecture and weights."""
+        if args.init:
+            inherit_architecture(args, read_config(args.init))
+        if args.encoder is None or args.projector is None:
+            raise UserError("the configuration names no encoder or projector")
+        llm = _construct(LLM, "llm_conf", args.llm_conf)
+        encoder_class = encoder_choices.get_class(args.encoder)
+        encoder = _construct(encoder_class, "encoder_conf", args.encoder_conf)
+        projector = _construct(
+            projector_choices.get_class(args.projector),
+            "projector_conf",
+            args.projector_conf,
+            encoder.output_size(),
+            llm,
+        )
+        adapt_class = adapt_choices.get_class(args.adapt or "no_prompt")
+        adapt = _construct(adapt_class, "adapt_conf", args.adapt_conf, llm)
+        model = _construct(
+            SpeechLLM,
+            "model_conf",
+            args.model_conf,
+            encoder,
+            projector,
+            llm,
+            adapt,
+            args.trainable,
+        )
+        if args.init:
+            model.load_stage(read_weights(args.init))
+        cls._llm = llm
+        logging.info(f"training {model.trained_parameters:,} parameters")
+        return model
+
+
+def inherit_architecture(args: argparse.Namespace, earlier: dict) -> None:
+    """Take what ``args`` leaves open from an earlier stage; refuse what contradicts it.
+
+    Raises:
+        UserError: a key of the architecture is given with another value.
+    """
+    for key in ARCHITECTURE:
+        ours, theirs = getattr(args, key), earlier.get(key)
+        if ours in (None, {}):
+            setattr(args, key, theirs)
+        elif ours != theirs:
+            raise UserError(
+                f"{args.init} was trained with {key} = {theirs}, "
+                f"this configuration says {ours}: leave {key} out or train again"
+            )
+    if args.adapt is None or args.adapt == earlier.get("adapt"):
+        args.adapt = earlier.get("adapt")
+        args.adapt_conf = args.adapt_conf or earlier.get("adapt_conf") or {}
+
+
+def _construct(part: type, key: str, conf: dict, *args):
+    """Make a part of its configuration; a key it does not take is the user's error."""
+    import inspect
+
+    try:
+        inspect.signature(part).bind(*args, **conf)
+    except TypeError as error:
+        raise UserError(f"{key}: {part.__name__}: {error}") from error
+    return part(*args, **conf)

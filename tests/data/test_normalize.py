@@ -1,0 +1,58 @@
+import random
+import re
+
+import pytest
+
+from spft.data.normalize import get_normalizer, normalize
+from spft.errors import UserError
+
+CASES = {
+    "It's 7:30pm, play U2 & Beyoncé!": "it's seven thirty p m play u two and beyonce",
+    "rock ’n’ roll “live” – goin'": "rock n roll live goin",
+    "R&B, lo-fi AC/DC": "r and b lo fi ac dc",
+    "P!nk and Ke$ha": "pink and kesha",
+    "1984": "nineteen eighty four",
+    "in 2005 or 1905": "in two thousand and five or nineteen oh five",
+    "the 80's, '90s and 2000s": "the eighties nineties and two thousands",
+    "1st 2nd 23rd": "first second twenty third",
+    "3pm, 9 a.m., seven am": "three p m nine a m seven a m",
+    "I am": "i am",
+    "7:05 or 7:00 or 19:00": "seven oh five or seven o'clock or nineteen hundred",
+    'five o"clock': "five o'clock",
+    "$5.30, £1 or €0.05": "five dollars and thirty cents one pound or five cents",
+    "$1.5 million": "one point five million dollars",
+    "4.25%": "four point two five percent",
+    "5.30": "five point three zero",
+    "1,250,000": "one million two hundred and fifty thousand",
+    "call 415-555-0199": "call four one five five five five zero one nine nine",
+    "½ or 2½ or 3/4": "one half or two and one half or three quarters",
+    "-5 °C": "minus five degrees celsius",
+    "March 3d": "march third",
+    "a 3D movie": "a three d movie",
+    "Mr. Smith": "mister smith",
+    "Łódź, Straße, Æon": "lodz strasse aeon",
+    "日本": "",
+}
+
+
+@pytest.mark.parametrize(("raw", "expected"), CASES.items())
+def test_spells_out(raw, expected):
+    assert normalize(raw) == expected
+
+
+def test_output_is_normal_and_stable_for_random_text():
+    pieces = [*"abcm '\".,:!?$£%&@#-/°0123456789½éß\t\n"]
+    pieces += ["am ", "pm ", "seven ", "mr", "st ", "th ", "'s ", "march ", "o'clock "]
+    words = re.compile(r"([a-z]+('[a-z]+)*( [a-z]+('[a-z]+)*)*)?")
+    rng = random.Random(0)
+    for _ in range(3000):
+        raw = "".join(rng.choices(pieces, k=rng.randint(1, 14)))
+        once = normalize(raw)
+        assert words.fullmatch(once), raw
+        assert normalize(once) == once, raw
+
+
+def test_registry():
+    assert get_normalizer("english") is normalize
+    with pytest.raises(UserError, match="'french'.*english"):
+        get_normalizer("french")

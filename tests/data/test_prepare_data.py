@@ -1,0 +1,127 @@
+"""The two commands, run as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from spft.bin import prepare_data
+from spft.bin.prepare_data import CORPORA
+from spft.errors import UserError
+
+
+def run(module, *args, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", f"spft.bin.{module}", *map(str, args)],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ".", **environment},
+    )
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    root = tmp_path / "downloads"
+    (root / "audio").mkdir(parents=True)
+    entity = {"type": "artist", "text": "abba", "start": 1, "end": 2}
+    adapt = [
+        {"id": f"a{i:02d}", "text": "play abba" + " on" * i, "entities": [entity]}
+        for i in range(60)
+    ]
+    rows = {"adapt": adapt}
+    for part, artist in (("dev", "abba"), ("test", "björk")):
+        key = f"s-{part}"
+        artist = artist.replace("ö", "o")
+        spoken = {"id": key, "text": f"put {artist} on", "speaker": "s", "rate": 1.0}
+        rows[part] = [spoken | {"entities": [entity | {"text": artist}]}]
+        tone = 0.1 * np.sin(np.arange(16000) / 5)
+        soundfile.write(root / "audio" / f"{key}.ogg", tone, 16000, "OPUS")
+    for name, items in rows.items():
+        lines = "".join(json.dumps(item) + "\n" for item in items)
+        (root / f"{name}.jsonl").write_text(lines)
+    return root
+
+
+def test_mini_then_validate(corpus, tmp_path):
+    out = tmp_path / "data"
+    args = ("mini", "--source", corpus, "--out", out, "--domain", "music")
+    result = run("prepare_data", *args)
+    assert result.returncode == 0, result.stderr
+    assert sorted(str(p.relative_to(out)) for p in out.glob("**/text")) == [
+        "music_dev/text",
+        "music_test/text",
+        "music_text/dev/text",
+        "music_text/train/text",
+    ]
+    lines = {line.split(":")[0]: line for line in result.stdout.splitlines()}
+    assert "(artist 1), 0.0 % unseen" in lines[f"{out}/music_dev"]
+    assert "(artist 1), 100.0 % unseen" in lines[f"{out}/music_test"]
+    assert "1 utterances, 3 words, 0.00 h" in lines[f"{out}/music_dev"]
+
+    result = run("validate_data", "--check-audio", out / "music_test")
+    assert result.returncode == 0, result.stderr
+    assert "valid" in result.stdout
+    result = run("validate_data", out / "music_text" / "train")
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: {out}/music_text/train/wav.scp: no such file; check the path\n"
+    )
+    result = run("validate_data", "--no-audio", out / "music_text" / "train")
+    assert result.returncode == 0, result.stderr
+
+
+def test_leak_is_refused(corpus, tmp_path):
+    with (corpus / "adapt.jsonl").open("a") as stream:
+        stream.write(json.dumps({"id": "z", "text": "put abba on"}) + "\n")
+    args = ("mini", "--source", corpus, "--out", tmp_path / "d", "--domain", "music")
+    result = run("prepare_data", *args)
+    assert result.returncode == 1
+    assert "holds the evaluation sentence 'put abba on'" in result.stderr
+    assert "music_dev/text:1" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_text_only_drops_what_the_test_sets_hold(corpus, tmp_path):
+    out = tmp_path / "data"
+    run("prepare_data", "mini", "--source", corpus, "--out", out, "--domain", "music")
+    folder = tmp_path / "snips" / "PlayMusic"
+    folder.mkdir(parents=True)
+    sentences = ["put abba on"] + [f"play {i}" for i in range(80)]
+    for name in ("train_PlayMusic_full", "validate_PlayMusic"):
+        data = [{"data": [{"text": text}]} for text in sentences]
+        (folder / f"{name}.json").write_text(json.dumps({"PlayMusic": data}))
+        sentences = [f"hear {i}" for i in range(10)]
+    test = (out / "music_test" / "text").read_text()
+    args = ("--intents", "PlayMusic", "--text-only", "--out", out)
+    result = run("prepare_data", "snips", *args, SNIPS=str(folder.parent))
+    assert result.returncode == 0, result.stderr
+    assert (out / "music_test" / "text").read_text() == test
+    kept = [
+        (out / "music_text" / part / "text").read_text() for part in ("train", "dev")
+    ]
+    assert sum(text.count("\n") for text in kept) == 80
+    assert "put abba on" not in "".join(kept)
+
+
+def test_missing_source_names_the_variable(tmp_path, monkeypatch):
+    result = run("prepare_data", "sgd", "--source", tmp_path / "no")
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: {tmp_path}/no: no such corpus folder; set SGD (tools/db.sh names the "
+        "official source)\n"
+    )
+    database = Path("tools/db.sh").read_text()
+    for corpus, (variable, _) in CORPORA.items():
+        if variable:
+            monkeypatch.setenv(variable, str(tmp_path / "no"))
+            monkeypatch.setattr("sys.argv", ["prepare_data", corpus])
+            with pytest.raises(UserError, match=f"set {variable} "):
+                prepare_data.main()
+            monkeypatch.delenv(variable)
+            with pytest.raises(UserError, match=f"no corpus path; set {variable} "):
+                prepare_data.main()
+            assert f': "${{{variable}:=}}"' in database

@@ -1,0 +1,174 @@
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spft.bin import report, score
+from spft.data.entities import Entity, write_entities
+from spft.data.kaldi import write_table
+from spft.errors import UserError
+from spft.scoring.collect import DEFAULT_ROWS, SystemRow, chosen_weights, collect
+from spft.scoring.table import format_table, marks, table_cells
+from spft.scoring.wer import find_tool
+
+ROOT = Path(__file__).parents[2]
+ERROR_RATES = {"base": 0.7, "no_prompt": 0.25, "soft_prompt": 0.02}
+NAMES = ["abba", "hey jude", "dancing queen", "the beatles", "sos"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A tiny recipe root: data, and decodes of three systems without the LM."""
+    root, rng = tmp_path_factory.mktemp("recipe"), random.Random(0)
+    texts, entities = {}, {}
+    for i in range(60):
+        utt, name = f"spk{i % 2}-u{i:02}", NAMES[i % len(NAMES)]
+        texts[utt] = f"please play {name} for me now"
+        start, length = 2, len(name.split())
+        entities[utt] = [Entity("music", name, start, start + length)]
+    for name in ("music_test", "general_test"):
+        data = root / "data" / name
+        write_table(data / "text", texts)
+        write_table(data / "utt2spk", {utt: utt.split("-")[0] for utt in texts})
+    write_entities(root / "data" / "music_test" / "entities", entities)
+    write_table(root / "adapt" / "text", {"a": "play abba", "b": "sos and hey jude"})
+    for system, rate in ERROR_RATES.items():
+        decode = root / "exp" / "music" / system / "decode_plain"
+        for name in ("music_test", "general_test"):
+            hyps = {
+                utt: " ".join("x" if rng.random() < rate else w for w in text.split())
+                for utt, text in texts.items()
+            }
+            # Hypotheses as a recogniser writes them; scoring normalises both sides.
+            write_table(decode / name / "text", {u: h.upper() for u, h in hyps.items()})
+            score.score(root / "data" / name, decode / name, root / "adapt" / "text")
+        weights = {"weights": {"lm": 0.25, "length": 1}, "seconds": 3.2}
+        (decode / "decode.json").write_text(json.dumps(weights))
+    (root / "exp" / "commands.log").write_text("./run.sh --stage 1\n")
+    return root
+
+
+def run_report(tree, monkeypatch, *arguments):
+    monkeypatch.chdir(tree)
+    monkeypatch.setattr(sys, "argv", ["report", *arguments])
+    report.main()
+
+
+def test_scores(tree):
+    folder = tree / "exp" / "music" / "no_prompt" / "decode_plain" / "music_test"
+    scores = json.loads((folder / "score.json").read_text())
+    counts = scores["sub"] + scores["del"] + scores["ins"]
+    assert scores["wer"] == pytest.approx(100 * counts / scores["words"])
+    assert scores["words"] == sum(
+        len(line.split()) - 1
+        for line in (tree / "data/music_test/text").read_text().splitlines()
+    )
+    assert 10 < scores["wer"] < 40
+    assert scores["entities"] == 60
+    assert scores["entities_seen"] == 36
+    assert scores["by_type"]["music"]["eer"] == scores["eer"] > 0
+    general = json.loads((folder.parent / "general_test/score.json").read_text())
+    assert general["eer"] is None
+    assert (folder / "score_wer" / "result.txt").is_file()
+
+
+def test_report(tree, monkeypatch, capsys):
+    run_report(tree, monkeypatch, "--domains", "music")
+    text = (tree / "RESULTS.md").read_text()
+    printed = capsys.readouterr().out
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = {line.split("|")[1].strip(): line for line in lines}
+    cells = [cell.strip() for cell in rows["soft prompt"].split("|")[1:-1]]
+    # A difference this large is significant in all four tests.
+    assert cells[1].endswith("***†††")
+    assert cells[2].startswith("-9")
+    assert cells[3].endswith("***†††")
+    assert cells[7] == "lm 0.25, length 1"
+    assert rows["no prompt"].count("***") == 2
+    assert "†" not in rows["no prompt"]
+    assert "*" not in rows["base"]
+    assert set(rows["base + LM"].replace("base + LM", "").replace("|", "")) == {
+        " ",
+        "–",
+    }
+    assert "soft prompt" in printed
+    assert cells[1] in printed
+    assert "```sh\n./run.sh --stage 1\n```" in text
+    assert "- torch: `" in text
+    assert "|base/decode_plain/general_test|60|" in text
+    assert "60 entities (36 seen and 24 unseen in the adaptation text)" in text
+    table = json.loads((tree / "exp/report/table.json").read_text())["music"]
+    assert [row["row"]["key"] for row in table] == [row.key for row in DEFAULT_ROWS]
+    assert table[4]["p_wer_versus"] < 0.001
+
+
+def test_missing_domain_is_one_line(tree, monkeypatch):
+    with pytest.raises(
+        UserError, match="chatbot: no system has scores of chatbot_test"
+    ):
+        run_report(tree, monkeypatch, "--domains", "music", "chatbot")
+
+
+def test_rows_may_be_any_systems(tree):
+    rows = [
+        SystemRow("ours", "ours", "soft_prompt", "plain", "gone"),
+        SystemRow("base", "base", "base", "plain"),
+    ]
+    results = collect(tree / "exp", "music", "no_such_set", rows)
+    assert results[1].p_wer < 0.001
+    assert results[1].wer_change > 100
+    assert [row[6] for row in table_cells(results)] == ["–", "–"]
+
+
+def test_other_references_are_refused(tree, tmp_path):
+    import shutil
+
+    shutil.copytree(tree / "exp", tmp_path / "exp")
+    path = tmp_path / "exp/music/base/decode_plain/music_test/score_wer/ref.trn"
+    path.write_text(path.read_text().replace("please", "pleased", 1))
+    with pytest.raises(UserError, match="other references"):
+        collect(tmp_path / "exp", "music", "general_test")
+
+
+def test_show_result(tree):
+    script = ROOT / "tools" / "show_result.sh"
+    done = subprocess.run(
+        [script, "exp"], cwd=tree, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    scores = json.loads(
+        (tree / "exp/music/base/decode_plain/music_test/score.json").read_text()
+    )
+    row = next(
+        line for line in lines if line.startswith("|decode_plain/music_test|60|")
+    )
+    assert row.count("|") == 10
+    assert f"|{scores['wer']:.1f}|{scores['ser']:.1f}|" in row
+    assert "### EER of music/base/decode_plain/music_test" in lines
+    assert any(line.startswith("|Sum/Avg|60|") for line in lines)
+    done = subprocess.run([script, "adapt"], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "decode and score first" in done.stderr
+
+
+def test_formatting():
+    assert [marks(p, "*") for p in (None, 0.05, 0.049, 0.009, 0.0009)] == [
+        "", "", "*", "**", "***",
+    ]  # fmt: skip
+    table = format_table(["a", "long"], [["1", "2"], ["three", "–"]]).splitlines()
+    assert len({len(line) for line in table}) == 1
+    assert table[2] == "| 1     | 2    |"
+    assert chosen_weights({"lm_weight": 0.3, "rtf": 1}) == {"lm": 0.3}
+
+
+@pytest.mark.skipif(not find_tool("sclite"), reason="sclite is not installed")
+def test_same_report_without_sctk(tree, tmp_path, monkeypatch):
+    from spft.scoring import significance
+
+    theirs = collect(tree / "exp", "music", "general_test")
+    monkeypatch.setattr(significance, "find_tool", lambda name: None)
+    ours = collect(tree / "exp", "music", "general_test")
+    assert table_cells(ours) == table_cells(theirs)
