@@ -63,7 +63,7 @@ def load_model(folder: str | Path):
     from spft.task import SpeechLLMTask
 
     config = read_config(folder)
-    config["init"] = None
+    config["init"] = []
     args = argparse.Namespace(**{**vars(_default_args()), **config})
     model = SpeechLLMTask.build_model(args)
     weights = read_weights(folder)

@@ -140,7 +140,7 @@ class SpeechLLM(AbsESPnetModel):
     def audio_prefix(
         self, speech: Tensor, lengths: Tensor, texts: list[str] | None = None
     ) -> tuple[Prefix, dict[str, Tensor]]:
-        """Audio embeddings of a batch, and the projector's own losses given texts."""
+        """Audio embeddings of a batch and, given texts, the projector's own figures."""
         frames, lengths, _ = self.encoder(speech, lengths)
         return self.projector(frames, lengths, self.llm, texts)
 
@@ -176,17 +176,19 @@ class SpeechLLM(AbsESPnetModel):
 
     def _paired_loss(self, text, text_lengths, speech, speech_lengths, stats) -> Tensor:
         texts = self.llm.texts(text, text_lengths)
-        prefix, losses = self.audio_prefix(speech, speech_lengths, texts)
+        prefix, figures = self.audio_prefix(speech, speech_lengths, texts)
         weights = {"ctc": self.ctc_weight}
         if self.llm_weight:
-            losses["llm"] = self.llm(prefix, text, text_lengths).mean()
+            figures["llm"] = self.llm(prefix, text, text_lengths).mean()
             weights["llm"] = self.llm_weight
         if self.text_weight:
             prefix = self.adapt(text, text_lengths, self.llm)
-            losses["text"] = self.llm(prefix, text, text_lengths).mean()
+            figures["text"] = self.llm(prefix, text, text_lengths).mean()
             weights["text"] = self.text_weight
-        stats.update({f"loss_{name}": value.detach() for name, value in losses.items()})
-        return sum(weights[name] * value for name, value in losses.items())
+        for name, value in figures.items():
+            stats[f"loss_{name}" if name in weights else name] = value.detach()
+        losses = [w * figures[name] for name, w in weights.items() if name in figures]
+        return sum(losses)
 
     def collect_feats(self, **batch) -> dict[str, Tensor]:
         """Nothing: batches are planned from shapes that stage 2 writes."""

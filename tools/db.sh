@@ -26,4 +26,8 @@
 # https://github.com/Picovoice/speech-to-intent-benchmark
 : "${SPEECH_TO_INTENT:=}"
 
-export LIBRISPEECH SNIPS SGD SLURP SLURP_AUDIO SPEECH_TO_INTENT
+# WordNet's data files, whose usage examples are general-domain text (free licence):
+# https://wordnet.princeton.edu, or Debian's package wordnet-base
+: "${WORDNET:=$([ ! -e /usr/share/wordnet/data.noun ] || echo /usr/share/wordnet)}"
+
+export WORDNET LIBRISPEECH SNIPS SGD SLURP SLURP_AUDIO SPEECH_TO_INTENT

@@ -21,6 +21,7 @@ CORPORA = {
     "sgd": ("SGD", "chatbot"),
     "slurp": ("SLURP", "slurp"),
     "speech_to_intent": ("SPEECH_TO_INTENT", "barista"),
+    "general_text": ("WORDNET", "general"),
 }
 
 
@@ -36,21 +37,26 @@ def get_parser() -> argparse.ArgumentParser:
         help="write only the adaptation text, without lines that hold a sentence of "
         "the domain's dev and test sets already there",
     )
+    common.add_argument(
+        "--limit",
+        type=int,
+        help="for trying out: at most so many utterances a set, ten times as many of text",
+    )
     sized = argparse.ArgumentParser(add_help=False)
     sized.add_argument("--max-eval", type=int, help="at most so many dev, test turns")
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
     corpora.add_parser("mini", parents=[common], help="embedded corpus (downloads/)")
     libri = corpora.add_parser("librispeech", parents=[common], help="paired speech")
-    for name, default in (("dev", "84 174"), ("test", "1272 1462")):
+    for name in EVALUATION:
         libri.add_argument(
             f"--{name}-speakers",
             nargs="+",
-            default=default.split(),
-            help=f"held out for {name}; default, for dev-clean: {default}",
+            metavar="ID",
+            help=f"held out for {name}; default: two readers of dev-clean",
         )
     snips = corpora.add_parser("snips", parents=[common], help="music, weather text")
-    snips.add_argument("--intents", nargs="+", default=["PlayMusic", "AddToPlaylist"])
+    snips.add_argument("--intents", nargs="+", help="default: music intents")
     snips.add_argument("--keep-rude", action="store_true", help="keep rude sentences")
     sgd = corpora.add_parser("sgd", parents=[common, sized], help="chatbot text")
     sgd.add_argument(
@@ -61,6 +67,12 @@ def get_parser() -> argparse.ArgumentParser:
         "--audio", help="folder of slurp_real; default: SLURP_AUDIO; neither: text only"
     )
     corpora.add_parser("speech_to_intent", parents=[common], help="coffee orders")
+    general = corpora.add_parser(
+        "general_text", parents=[common], help="text that teaches the baseline's decoder"
+    )
+    general.add_argument(
+        "--paired", type=Path, required=True, help="its transcripts are used too"
+    )
     return parser
 
 
@@ -76,17 +88,39 @@ def find_source(given: str | None, variable: str | None) -> Path:
     return Path(path)
 
 
-def read_corpus(args: argparse.Namespace, source: Path) -> dict[str, list]:
+def read_general_text(args: argparse.Namespace) -> dict[str, list]:
+    """WordNet's examples, where there are any, and the transcripts of paired data."""
+    from spft.data.corpora.wordnet import read_wordnet
+    from spft.data.split import hold_out, unique
+    from spft.data.table import read_table
+    from spft.data.utterance import Utterance
+
+    texts = read_table(args.paired / "text")
+    utterances = [Utterance(f"paired-{key}", text) for key, text in texts.items()]
+    if args.source or os.environ.get("WORDNET"):
+        utterances += read_wordnet(find_source(args.source, "WORDNET"))
+    else:
+        logging.info("WORDNET (tools/db.sh) is not set: transcripts are all the text")
+    train, dev = hold_out(unique(utterances), 0.02)
+    return {"text/train": train, "text/dev": dev}
+
+
+def read_corpus(args: argparse.Namespace) -> dict[str, list]:
     """Set name (``train``, ``text/dev``, …) -> utterances."""
+    if args.corpus == "general_text":
+        return read_general_text(args)
+    source = find_source(args.source, CORPORA[args.corpus][0])
     from spft.data.corpora import librispeech, mini, sgd, slurp, snips, speech_to_intent
 
     if args.corpus == "librispeech":
-        utterances = librispeech.read_librispeech(source)
         return librispeech.split_speakers(
-            utterances, args.dev_speakers, args.test_speakers
+            librispeech.read_librispeech(source),
+            args.dev_speakers or librispeech.DEV_SPEAKERS,
+            args.test_speakers or librispeech.TEST_SPEAKERS,
         )
     if args.corpus == "snips":
-        return snips.read_snips(source, args.intents, keep_rude=args.keep_rude)
+        intents = args.intents or snips.INTENTS
+        return snips.read_snips(source, intents, keep_rude=args.keep_rude)
     if args.corpus == "sgd":
         return sgd.read_sgd(source, args.services, args.max_eval)
     if args.corpus == "slurp":
@@ -120,16 +154,20 @@ def main() -> None:
     """Read, write, check for leaks, count."""
     from spft.data.kaldi import write_data_dir
     from spft.data.leak import check_leak
+    from spft.data.split import sample
     from spft.data.stats import count
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = get_parser().parse_args()
-    variable, domain = CORPORA[args.corpus]
-    source = find_source(args.source, variable)
-    domain = args.domain or domain
+    domain = args.domain or CORPORA[args.corpus][1]
     if domain is None:
         raise UserError("the mini corpora need --domain, e.g. --domain music")
-    sets = read_corpus(args, source)
+    sets = read_corpus(args)
+    if args.limit:
+        sets = {
+            name: sample(u, args.limit * (10 if name.startswith("text/") else 1))
+            for name, u in sets.items()
+        }
     if args.text_only:
         sets = only_text(sets, [args.out / f"{domain}_{name}" for name in EVALUATION])
     folders = {

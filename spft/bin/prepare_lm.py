@@ -89,6 +89,7 @@ def write_data(
 ) -> None:
     """Write the files named in the module's docstring."""
     from spft.data.table import write_table
+    from spft.files import atomic_write
 
     known = set(tokens)
     for name, sentences in (("train", train), ("valid", valid)):
@@ -99,8 +100,6 @@ def write_data(
         write_table(out / f"{name}.txt", words)
         lengths = {key: str(len(ids)) for key, ids in sentences.items()}
         write_table(out / f"{name}_shape", lengths)
-    from spft.files import atomic_write
-
     with atomic_write(out / "tokens.txt") as stream:
         for token in ("<blank>", "<unk>", *tokens, "<sos/eos>"):
             stream.write(f"{token}\n")

@@ -24,6 +24,7 @@ from spft.errors import UserError, run
 from spft.files import atomic_write
 
 MANIFEST = "manifest.jsonl"
+_STATE = ()  # of a worker process: engine, folder, conditions
 
 
 @dataclass(frozen=True)

@@ -28,5 +28,6 @@ class AbsProjector(nn.Module, ABC):
             texts: transcripts, given in training.
 
         Returns:
-            The audio embeddings, and auxiliary losses by name (scalars, training only).
+            The audio embeddings; and, given texts, scalars by name: auxiliary losses
+            that ``model_conf`` weighs, and other figures for the log.
         """

@@ -6,6 +6,7 @@ the frames under each token adds what the 1-best string lost (LegoSLM, arXiv 250
 has the idea of CTC output through the LLM's embeddings; the residual is ours).
 """
 
+import jiwer
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -64,17 +65,23 @@ class CTCProjector(AbsProjector):
     def forward(
         self, frames: Tensor, lengths: Tensor, llm: LLM, texts: list[str] | None = None
     ) -> tuple[Prefix, dict[str, Tensor]]:
-        """Project; with ``texts`` also return the CTC loss (per letter)."""
+        """Project; with ``texts`` also return the CTC loss per letter.
+
+        In evaluation the letter error rate (``cer``) of the greedy string comes with it:
+        on little data it goes on falling when the CTC loss already rises.
+        """
         hidden = self._hidden(frames, lengths)
         logits = self.letters(hidden)
-        losses = {} if texts is None else {"ctc": _ctc_loss(logits, lengths, texts)}
-        return self._embed(hidden, logits, lengths, llm), losses
-
-    def spell(self, frames: Tensor, lengths: Tensor) -> list[str]:
-        """The greedy CTC strings of a batch."""
-        logits = self.letters(self._hidden(frames, lengths))
-        best = logits.argmax(-1)
-        return [_spans(row[:n])[0] for row, n in zip(best, lengths, strict=True)]
+        spelt = [
+            _spans(row[:n]) for row, n in zip(logits.argmax(-1), lengths, strict=True)
+        ]
+        stats = {}
+        if texts is not None:
+            stats["ctc"] = _ctc_loss(logits, lengths, texts)
+            if not self.training:
+                strings = [string for string, _ in spelt]
+                stats["cer"] = logits.new_tensor(jiwer.cer(texts, strings))
+        return self._embed(hidden, spelt, llm), stats
 
     def _hidden(self, frames: Tensor, lengths: Tensor) -> Tensor:
         valid = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
@@ -89,14 +96,10 @@ class CTCProjector(AbsProjector):
             hidden = block(hidden, mask)
         return self.dropout(hidden)
 
-    def _embed(
-        self, hidden: Tensor, logits: Tensor, lengths: Tensor, llm: LLM
-    ) -> Prefix:
-        best = logits.argmax(-1).cpu()
+    def _embed(self, hidden: Tensor, spelt: list, llm: LLM) -> Prefix:
         sums = F.pad(hidden.float().cumsum(1), (0, 0, 1, 0))  # of frames before t
         rows = []
-        for i, length in enumerate(lengths.tolist()):
-            string, spans = _spans(best[i, :length])
+        for i, (string, spans) in enumerate(spelt):
             coded = llm.tokenizer(
                 string, add_special_tokens=False, return_offsets_mapping=True
             )
@@ -132,7 +135,7 @@ class ResidualConv(nn.Module):
 
 def _spans(best: Tensor) -> tuple[str, list[tuple[int, int]]]:
     """Greedy string of one utterance's classes ``[T]`` and each letter's frame span."""
-    classes, counts = torch.unique_consecutive(best, return_counts=True)
+    classes, counts = torch.unique_consecutive(best.cpu(), return_counts=True)
     ends = counts.cumsum(0)
     letters = [
         (ALPHABET[c - 1], (int(end - count), int(end)))

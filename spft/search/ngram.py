@@ -38,6 +38,7 @@ class NgramLM:
             )
         config = kenlm.Config()
         config.show_progress = False
+        config.arpa_complain = kenlm.ARPALoadComplain.NONE
         try:
             self.model = kenlm.Model(str(path), config)
         except OSError as error:

@@ -13,13 +13,16 @@ from spft.bin import prepare_data
 from spft.bin.prepare_data import CORPORA
 from spft.errors import UserError
 
+ROOT = Path(__file__).parents[2]
+
 
 def run(module, *args, **environment):
     return subprocess.run(
         [sys.executable, "-m", f"spft.bin.{module}", *map(str, args)],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ".", **environment},
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environment},
     )
 
 
@@ -114,7 +117,7 @@ def test_missing_source_names_the_variable(tmp_path, monkeypatch):
         f"error: {tmp_path}/no: no such corpus folder; set SGD (tools/db.sh names the "
         "official source)\n"
     )
-    database = Path("tools/db.sh").read_text()
+    database = (ROOT / "tools" / "db.sh").read_text()
     for corpus, (variable, _) in CORPORA.items():
         if variable:
             monkeypatch.setenv(variable, str(tmp_path / "no"))

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The general domain: data, features and baseline; then the baseline's error rate on
+# LibriSpeech speakers that it never heard. Needs LIBRISPEECH (tools/db.sh). Takes the
+# driver's options; `--baseline shipped` measures the weights in this repository.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+./run.sh --domains "" --general librispeech --stage 1 --stop_stage 3 "$@"
+. tools/path.sh
+out=exp/baseline/decode_plain
+python -m spft.bin.decode --model exp/baseline --config conf/decode.yaml \
+    --data data/librispeech_test --out "$out"
+python -m spft.bin.score --data data/librispeech_test --decode "$out/librispeech_test"
+grep -m 2 -e SPKR -e Sum/Avg "$out/librispeech_test/score_wer/result.txt"

@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# Text-only domain adaptation of a speech LLM, from data to a scored comparison.
+# `./run.sh` is the main job; `./run.sh --help` prints stages and options.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# Options, with their defaults. Each is also an option of the command line.
+stage=1            # first stage to run
+stop_stage=8       # last stage to run
+preset=default     # default (Moonshine + SmolLM2) or tiny (random small models)
+domains="music chatbot" # recipes below egs2/, each with local/data.sh
+baseline=auto      # auto, shipped (weights in the repository) or train
+general=auto       # general-domain test set: auto, general or librispeech
+prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
+keep_prompt=false  # also at inference, before the audio
+ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
+seed=0             # of training
+
+usage() {
+    sed -n 's/^# \(.*\)/\1/p' <<'TABLE'
+# Usage: ./run.sh [--option value]…
+#
+# stage  what                     reads                 writes
+#     1  data preparation         downloads/, db.sh     data/<set>/, data/<domain>_text/
+#     2  models, encoder features stage 1               .cache/models, dump/<set>/
+#     3  baseline                 paired general data   exp/baseline
+#     4  prompt stage, text only  baseline, text        exp/<domain>/prompt
+#     5  decoder stage, text only prompt, text          exp/<domain>/{soft_prompt,no_prompt}
+#     6  LM training              text                  exp/<domain>/{lm,ngram}
+#     7  decode and score         all above, test sets  exp/<domain>/<system>/decode_<tag>/
+#     8  report                   scores                RESULTS.md
+# (ESPnet's asr.sh counts its stages differently.)
+#
+TABLE
+    echo "Options and defaults:"
+    sed -n '/^# Options, with/,/^$/s/^\([a-z_]*\)=\("[^"]*"\|[^ ]*\) *# \(.*\)/  --\1 \2\t\3/p' \
+        run.sh | expand -t 34
+}
+
+die() { echo "error: $*" >&2; exit 1; }
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help) usage; exit ;;
+        --stage | --stop_stage | --preset | --domains | --baseline | --general | \
+            --prompt_vectors | --keep_prompt | --ngpu | --seed)
+            [ $# -ge 2 ] || die "$1 needs a value"
+            printf -v "${1#--}" %s "$2"
+            shift 2
+            ;;
+        *) die "unknown option '$1'; ./run.sh --help lists them" ;;
+    esac
+done
+for number in "$stage" "$stop_stage"; do
+    [[ $number =~ ^[1-8]$ ]] || die "stage '$number' is not one of 1 to 8"
+done
+[ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop_stage $stop_stage"
+[ "$preset" = default ] || [ -d "conf/presets/$preset" ] || die "no preset '$preset'"
+[[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
+[[ $general =~ ^(auto|general|librispeech)$ ]] ||
+    die "--general: auto, general or librispeech"
+[[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
+for domain in $domains; do
+    [ -e "egs2/$domain/asr1/local/data.sh" ] || die "no recipe egs2/$domain/asr1"
+done
+
+tools/setup.sh
+. tools/path.sh
+. tools/db.sh
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+
+if [ "$preset" = default ]; then data=data dump=dump exp=exp; else
+    data=data/$preset dump=dump/$preset exp=exp/$preset
+fi
+shipped=egs2/librispeech/asr1/baseline
+if [ "$general" = auto ]; then
+    if [ -n "$LIBRISPEECH" ] && [ "$preset" = default ]; then
+        general=librispeech
+    else
+        general=general
+    fi
+fi
+if [ "$baseline" = auto ]; then
+    if [ "$general" = librispeech ] || [ "$preset" != default ]; then
+        baseline=train
+    else
+        baseline=shipped
+    fi
+fi
+if [ "$ngpu" = auto ]; then
+    ngpu=0
+    if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then ngpu=1; fi
+fi
+mkdir -p "$exp"
+
+on() { # on N: whether stage N is to run
+    [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
+    echo "stage $1" >&2
+}
+need() { # need FILE STAGE
+    [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
+}
+do_run() { # do_run COMMAND…: run it and keep it for the report
+    printf '%q ' "$@" >>"$exp/commands.log"
+    echo >>"$exp/commands.log"
+    "$@"
+}
+conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
+    local file
+    for file in "conf/presets/$preset/$1" ${2:+"egs2/$2/asr1/conf/$1"} "conf/$1"; do
+        if [ -e "$file" ]; then echo "$file"; return; fi
+    done
+    die "no configuration $1"
+}
+train() { # train CONFIG TRAIN VALID OUT [option…]
+    do_run python -m spft.bin.train --config "$1" --train "$2" --valid "$3" --out "$4" \
+        --dump "$dump" --seed "$seed" "${@:5}"
+}
+espnet_options=(--ngpu "$ngpu")
+
+if on 1; then
+    : >"$exp/commands.log"
+    # The tiny preset looks at a few utterances of each set.
+    limit=()
+    [ "$preset" != tiny ] || limit=(--limit 24)
+    do_run egs2/librispeech/asr1/local/data.sh --corpus mini --out "$data" "${limit[@]}"
+    if [ -n "$LIBRISPEECH" ] && [ "$preset" = default ]; then
+        do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
+    fi
+    if [ "$baseline" = train ]; then
+        do_run python -m spft.bin.prepare_data general_text --out "$data" \
+            --paired "$data/${general}_train"
+    fi
+    for domain in $domains; do
+        do_run "egs2/$domain/asr1/local/data.sh" --out "$data" "${limit[@]}"
+    done
+fi
+
+llm=$(python -m spft.bin.show_config "$(conf model.yaml)" llm_conf.name)
+sets=("$data/${general}_test")
+for domain in $domains; do sets+=("$data/${domain}_dev" "$data/${domain}_test"); done
+if [ "$baseline" = train ]; then sets+=("$data/${general}_train" "$data/${general}_dev"); fi
+
+if on 2; then
+    for folder in "${sets[@]}"; do need "$folder/wav.scp" 1; done
+    if [ "$preset" = tiny ]; then
+        text=("$data/general_train/text")
+        for domain in $domains; do text+=("$data/${domain}_text/train/text"); done
+        do_run python -m spft.bin.make_tiny_llm --text "${text[@]}" --out "$llm"
+    else
+        do_run python -m spft.bin.fetch_models moonshine-base smollm2-135m
+        do_run python -m spft.bin.extract_features --data "${sets[@]}" --dump "$dump"
+    fi
+fi
+
+if on 3; then
+    if [ "$baseline" = shipped ]; then
+        rm -rf "$exp/baseline"
+        do_run cp -r "$shipped" "$exp/baseline"
+    else
+        paired=("$data/${general}_train" "$data/${general}_dev")
+        need "${paired[0]}/text" 1
+        train "$(conf baseline_ctc.yaml)" "${paired[@]}" "$exp/baseline_ctc" \
+            --model "$(conf model.yaml)" -- "${espnet_options[@]}"
+        train "$(conf baseline_text.yaml)" "$data/general_text/"{train,dev} \
+            "$exp/baseline_text" --model "$(conf model.yaml)" -- "${espnet_options[@]}"
+        train "$(conf baseline.yaml)" "${paired[@]}" "$exp/baseline" \
+            --init "$exp/baseline_ctc" "$exp/baseline_text" -- "${espnet_options[@]}"
+    fi
+fi
+
+for domain in $domains; do
+    text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
+    if on 4; then
+        need "$exp/baseline/model.safetensors" 3
+        need "${text[0]}/text" 1
+        length=()
+        [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
+        train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$domain/prompt" \
+            --init "$exp/baseline" -- "${espnet_options[@]}" "${length[@]}"
+    fi
+    if on 5; then
+        need "$exp/$domain/prompt/model.safetensors" 4
+        train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/soft_prompt" \
+            --init "$exp/$domain/prompt" -- "${espnet_options[@]}"
+        train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/no_prompt" \
+            --init "$exp/baseline" -- "${espnet_options[@]}" --adapt no_prompt
+    fi
+    if on 6; then
+        need "${text[0]}/text" 1
+        rm -rf "${exp:?}/$domain/lm"
+        do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
+            --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
+        do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
+            --data "$exp/$domain/lm/data" --output_dir "$exp/$domain/lm" --ngpu "$ngpu"
+        do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
+            --tokenizer "$llm" --out "$exp/$domain/ngram"
+    fi
+    if on 7; then
+        tools/decode_domain.sh "$domain" "$data" "$dump" "$exp" "$general" \
+            "$(conf decode.yaml "$domain")" "$keep_prompt"
+    fi
+done
+
+if on 8; then
+    results=RESULTS.md
+    [ "$preset" = default ] || results=$exp/RESULTS.md
+    # shellcheck disable=SC2086  # a list of names
+    python -m spft.bin.report --exp "$exp" --domains $domains \
+        --general "${general}_test" --out "$results"
+fi

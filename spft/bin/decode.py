@@ -1,0 +1,190 @@
+"""Recognise test sets by beam search, with or without shallow fusion (stage 7).
+
+    python -m spft.bin.decode --model exp/music/soft_prompt \
+        --data data/music_test data/general_test --out exp/music/soft_prompt/decode_plain
+    python -m spft.bin.decode --model exp/music/soft_prompt --lm exp/music/lm \
+        --ngram exp/music/ngram --tune data/music_dev \
+        --data data/music_test data/general_test --out exp/music/soft_prompt/decode_lm
+
+Writes ``<out>/<set>/{text,nbest.jsonl}`` and ``<out>/decode.json``: weights and timing.
+With ``--tune`` the weights are those of the configuration's grid with the lowest WER on
+that set, which must be a development set.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from spft.errors import UserError, run
+from spft.files import atomic_write
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """The keys of ``conf/decode.yaml``.
+
+    Attributes:
+        beam: hypotheses kept per utterance; also the size of the n-best list.
+        batch_size: utterances searched at once.
+        length_penalty: exponent of the length that scores are divided by.
+        length_bonus: added per token.
+        max_tokens_ratio: most tokens per position of the audio prefix, plus
+        max_tokens_offset: as many more; a hypothesis that is longer is cut there.
+        keep_prompt: the soft prompt stays, before the audio.
+        lm_weights: LM weights to choose from on dev, without the n-gram; then
+        ngram_weights: those of the n-gram, beside the chosen LM weight.
+    """
+
+    beam: int = 4
+    batch_size: int = 16
+    length_penalty: float = 1.0
+    length_bonus: float = 0.0
+    max_tokens_ratio: float = 2.0
+    max_tokens_offset: int = 10
+    keep_prompt: bool = False
+    lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.35])
+    ngram_weights: list[float] = field(default_factory=lambda: [0.1, 0.2])
+
+    @classmethod
+    def read(cls, path: str | None) -> "DecodeConfig":
+        """Read a YAML file; None gives the defaults.
+
+        Raises:
+            UserError: the file is missing or holds a key that nothing reads.
+        """
+        if path is None:
+            return cls()
+        import yaml
+
+        if not Path(path).exists():
+            raise UserError(f"{path}: no such configuration")
+        keys = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        if unknown := sorted(keys.keys() - cls.__dataclass_fields__.keys()):
+            raise UserError(
+                f"{path}: unknown keys {unknown}; known: {sorted(cls.__dataclass_fields__)}"
+            )
+        return cls(**keys)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--model", required=True, type=Path, help="experiment folder of a stage")
+    add("--data", required=True, type=Path, nargs="+", help="data directories")
+    add("--out", required=True, type=Path, help="folder to write")
+    add("--config", help="YAML of the search; default: its built-in values")
+    add("--dump", type=Path, default=Path("dump"), help="features of stage 2")
+    add("--lm", type=Path, help="external LM")
+    add("--ngram", type=Path, help="external n-gram")
+    add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
+    add("--tune", type=Path, help="development set to choose the weights on")
+    add("--lm_weight", type=float, help="fixed weight, instead of --tune")
+    add("--ngram_weight", type=float, help="fixed weight, instead of --tune")
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    config = DecodeConfig.read(args.config)
+    if args.keep_prompt:
+        config = replace(config, keep_prompt=True)
+    external = {k: v for k, v in (("lm", args.lm), ("ngram", args.ngram)) if v}
+    fixed = {"lm": args.lm_weight, "ngram": args.ngram_weight}
+    if external and not args.tune and any(fixed[name] is None for name in external):
+        raise UserError("an external LM needs --tune DEV_SET, or its weight")
+    for folder in [*args.data, *([args.tune] if args.tune else [])]:
+        if not (folder / "wav.scp").exists():
+            raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")
+
+    from spft.recognizer import Recognizer
+
+    recognizer = Recognizer(args.model, config, external)
+    report: dict = {"model": str(args.model), "beam": config.beam}
+    weights = {name: fixed[name] for name in external}
+    if args.tune and external:
+        weights, report["sweep"] = tune(recognizer, args.tune, args.dump, config)
+    report["weights"] = weights
+    report["timing"] = {}
+    for folder in args.data:
+        results, report["timing"][folder.name] = recognise(
+            recognizer, folder, args.dump, weights
+        )
+        write_results(args.out / folder.name, results, recognizer)
+    with atomic_write(args.out / "decode.json") as stream:
+        json.dump(report, stream, indent=2)
+
+
+def recognise(recognizer, folder: Path, dump: Path, weights: dict[str, float]):
+    """Decode a data directory; return n-best lists by utterance, and timing."""
+    from spft.data.audio import duration
+    from spft.data.speech import find_speech
+    from spft.data.table import read_table
+
+    start = time.perf_counter()
+    speech = find_speech(folder, dump)
+    results = recognizer.decode(speech, weights, folder.name)
+    seconds = time.perf_counter() - start
+    audio = sum(duration(path) for path in read_table(folder / "wav.scp").values())
+    tokens = sum(len(nbest[0].tokens) for nbest in results.values() if nbest)
+    timing = {"seconds": round(seconds, 2), "audio_seconds": round(audio, 2)}
+    timing |= {"rtf": round(seconds / audio, 4), "tokens": tokens}
+    return results, timing
+
+
+def tune(recognizer, folder: Path, dump: Path, config: DecodeConfig):
+    """Choose one weight after the other by the WER on ``folder``.
+
+    Returns:
+        The best weights, and the WER (%) of all that were tried.
+    """
+    import jiwer
+
+    from spft.data.normalize import normalize
+    from spft.data.table import read_table
+
+    references = read_table(folder / "text")
+    sweep: list[dict[str, float]] = []
+    best = dict.fromkeys(recognizer.scorers, 0.0)
+    for name, values in (("lm", config.lm_weights), ("ngram", config.ngram_weights)):
+        if name not in best:
+            continue
+        for value in values:
+            weights = {**best, name: value}
+            results, _ = recognise(recognizer, folder, dump, weights)
+            texts = [normalize(recognizer.best_text(results[u])) for u in references]
+            wer = 100 * jiwer.wer(list(references.values()), texts)
+            sweep.append({**weights, "wer": round(wer, 2)})
+            print(f"{folder.name} {weights}: WER {wer:.2f}", flush=True)
+        winner = min(sweep, key=lambda row: row["wer"])
+        best = {key: winner[key] for key in best}
+    return best, sweep
+
+
+def write_results(out: Path, results: dict, recognizer) -> None:
+    """Write the best hypotheses as Kaldi ``text`` and all as ``nbest.jsonl``."""
+    from spft.data.normalize import normalize
+
+    with atomic_write(out / "text") as stream:
+        for utterance in sorted(results):
+            words = normalize(recognizer.best_text(results[utterance]))
+            stream.write(f"{utterance} {words}".rstrip() + "\n")
+    with atomic_write(out / "nbest.jsonl") as stream:
+        for utterance in sorted(results):
+            for rank, hypothesis in enumerate(results[utterance], 1):
+                row = {
+                    "utt": utterance,
+                    "rank": rank,
+                    "text": recognizer.text(hypothesis),
+                    "score": hypothesis.score,
+                    "parts": hypothesis.parts,
+                    "truncated": hypothesis.truncated,
+                }
+                stream.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

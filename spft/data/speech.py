@@ -1,0 +1,59 @@
+"""Where the speech of a data directory is: cached encoder frames or audio files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SpeechSource:
+    """The speech of one data directory.
+
+    Attributes:
+        path: an scp file.
+        kind: ESPnet's name of its type, ``kaldi_ark`` (frames) or ``sound`` (samples).
+        lengths: utterance id to frames or samples, in the directory's order.
+    """
+
+    path: Path
+    kind: str
+    lengths: dict[str, int]
+
+    def load(self, utterance: str) -> np.ndarray:
+        """``[T, F]`` frames or ``[N]`` samples of an utterance."""
+        table = self.__dict__.get("_table")
+        if table is None:
+            import kaldiio
+
+            from spft.data.table import read_table
+
+            frames = self.kind == "kaldi_ark"
+            table = (kaldiio.load_scp if frames else read_table)(str(self.path))
+            self.__dict__["_table"] = table  # read once; the class is frozen
+        if self.kind == "kaldi_ark":
+            return np.array(table[utterance])
+        from spft.data.audio import read_audio
+
+        return read_audio(table[utterance])
+
+
+def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
+    """The speech of ``folder``: frames in ``dump`` if stage 2 made them, else audio.
+
+    Returns None for a text-only directory.
+    """
+    from spft.data.table import read_table
+
+    if not (folder / "wav.scp").exists():
+        return None
+    frames = dump / folder.name
+    if (frames / "feats.scp").exists():
+        lengths = read_table(frames / "utt2num_frames")
+        sizes = {utterance: int(n) for utterance, n in lengths.items()}
+        return SpeechSource(frames / "feats.scp", "kaldi_ark", sizes)
+    import soundfile
+
+    paths = read_table(folder / "wav.scp")
+    sizes = {utterance: soundfile.info(path).frames for utterance, path in paths.items()}
+    return SpeechSource(folder / "wav.scp", "sound", sizes)

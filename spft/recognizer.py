@@ -1,0 +1,94 @@
+"""A trained model with its search: from speech to n-best lists."""
+
+from pathlib import Path
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+
+from spft.checkpoint import load_model
+from spft.data.speech import SpeechSource
+from spft.errors import UserError
+from spft.prefix import Prefix
+from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
+from spft.search.neural_lm import NeuralLM
+from spft.search.ngram import NgramLM
+from spft.search.scorers import WeightedScorer
+
+SCORERS = {"lm": NeuralLM, "ngram": NgramLM}
+
+
+class Recognizer:
+    """Decode speech with a model and, fused, external LMs.
+
+    Args:
+        folder: experiment folder of the model.
+        config: a :class:`spft.bin.decode.DecodeConfig`.
+        external: ``lm`` and ``ngram`` to their folders, as far as there are any.
+    """
+
+    def __init__(self, folder: str | Path, config, external: dict[str, Path]):
+        self.config = config
+        self.model, _ = load_model(folder)
+        if torch.cuda.is_available():
+            self.model.cuda()
+        self.llm = self.model.llm
+        # LoRA is trained in float32; beside bf16 weights that would cost casts per step.
+        self.llm.model.to(self.llm.model.dtype)
+        vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
+        self.scorers = {
+            name: SCORERS[name](path, vocabulary, self.llm.bos, self.llm.eos)
+            for name, path in external.items()
+        }
+        if config.keep_prompt and not hasattr(self.model.adapt, "prefix"):
+            raise UserError(f"keep_prompt: {folder} has no soft prompt to keep")
+
+    def text(self, hypothesis: Hypothesis) -> str:
+        """The words of a hypothesis."""
+        return self.llm.decode(hypothesis.tokens)
+
+    def best_text(self, nbest: list[Hypothesis]) -> str:
+        """The words of the best hypothesis; none if there is no hypothesis."""
+        return self.text(nbest[0]) if nbest else ""
+
+    def decode(
+        self, speech: SpeechSource, weights: dict[str, float], name: str = ""
+    ) -> dict[str, list[Hypothesis]]:
+        """Decode all utterances; those of similar length share a batch."""
+        config = self.config
+        search = BeamSearch(
+            self.llm.model,
+            self.llm.bos,
+            self.llm.eos,
+            {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()},
+            BeamSearchConfig(
+                beam=config.beam,
+                length_penalty=config.length_penalty,
+                length_bonus=config.length_bonus,
+            ),
+        )
+        order = sorted(speech.lengths, key=lambda u: -speech.lengths[u])
+        results = {}
+        with tqdm(total=len(order), desc=f"decoding {name}", unit="utt") as bar:
+            for i in range(0, len(order), config.batch_size):
+                batch = order[i : i + config.batch_size]
+                prefix, audio_lengths = self._prefix([speech.load(u) for u in batch])
+                limits = [
+                    int(n * config.max_tokens_ratio) + config.max_tokens_offset
+                    for n in audio_lengths.tolist()
+                ]
+                results |= zip(batch, search(prefix, limits), strict=True)
+                bar.update(len(batch))
+        return results
+
+    @torch.inference_mode()
+    def _prefix(self, arrays: list) -> tuple[Prefix, torch.Tensor]:
+        tensors = [torch.from_numpy(array).float() for array in arrays]
+        speech = pad_sequence(tensors, batch_first=True).to(self.llm.device)
+        lengths = torch.tensor([len(t) for t in tensors], device=self.llm.device)
+        with self.model.autocast():
+            prefix, _ = self.model.audio_prefix(speech, lengths)
+        audio_lengths = prefix.lengths
+        if self.config.keep_prompt:
+            prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
+        return prefix, audio_lengths

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Set up everything in this folder: .venv with the versions of requirements.lock, and
+# sclite where it may be installed. Safe to run again: it does what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+die() { echo "error: $*" >&2; exit 1; }
+
+suits() { # suits PYTHON: ESPnet wants 3.12 or 3.13
+    "$1" -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 14))' \
+        2>/dev/null
+}
+
+find_python() {
+    local candidate
+    for candidate in python3.13 python3.12 python3 \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[23].*/bin/python; do
+        if command -v "$candidate" >/dev/null && suits "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+find_uv() {
+    if command -v uv; then return; fi
+    if [ ! -x .cache/uv/bin/uv ]; then
+        local any
+        any=$(find_python || command -v python3) ||
+            die "no python3 found; install Python 3.12 or 3.13, or uv"
+        "$any" -m venv .cache/uv >&2 ||
+            die "python3 has no venv; install python3-venv, or uv"
+        .cache/uv/bin/pip install --quiet 'uv>=0.8,<1' >&2 ||
+            die "uv cannot be installed by pip; check the network"
+    fi
+    echo .cache/uv/bin/uv
+}
+
+stamp=.venv/.lock.sha256
+lock=$(sha256sum requirements.lock)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$lock" ]; then
+    uv=$(find_uv)
+    python=$(find_python) || python=3.12 # uv fetches it
+    echo "setup: installing into .venv (Python: $python)" >&2
+    "$uv" venv --quiet --clear --python "$python" .venv ||
+        die "no Python 3.12 or 3.13, and uv cannot fetch one; install it"
+    "$uv" pip install --quiet --python .venv/bin/python -r requirements.lock ||
+        die "packages cannot be installed; check the network and the disk"
+    echo "$lock" >"$stamp"
+fi
+
+if ! command -v sclite >/dev/null && [ ! -x /usr/lib/sctk/bin/sclite ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+        { apt-get install -y -qq sctk || { apt-get update -qq &&
+            apt-get install -y -qq sctk; }; } >/dev/null 2>&1; then
+        echo "setup: installed sctk (sclite)" >&2
+    else
+        echo "setup: no sclite; our own scorer writes the same report" \
+            "(to have it: apt-get install sctk)" >&2
+    fi
+fi
