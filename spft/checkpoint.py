@@ -67,6 +67,16 @@ def load_model(folder: str | Path):
     args = argparse.Namespace(**{**vars(_default_args()), **config})
     model = SpeechLLMTask.build_model(args)
     weights = read_weights(folder)
+    expected = {
+        name
+        for name, _ in model.named_parameters()
+        if name.startswith(("encoder.", "projector.", "adapt.")) or "lora_" in name
+    }
+    if missing := sorted(expected - set(weights)):
+        raise UserError(
+            f"{folder}/{WEIGHTS}: lacks {missing[0]} and {len(missing) - 1} more; "
+            "it does not belong to its config.yaml"
+        )
     model.saved = set(weights)
     model.load_state_dict(weights)
     return model.eval(), args

@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command's ``main``; turn what the user can mend into one line and exit 1."""
+    """Run a command's ``main``; what the user can mend becomes one line and exit 1."""
     try:
         main()
     except UserError as error:

@@ -14,7 +14,7 @@ IGNORED = -1  # padding of token ids in ESPnet's batches
 class LLM(nn.Module):
     """Decode text after a :class:`Prefix`.
 
-    The sequence is ``prefix <bos> y1 … yn <eos>``; the loss is taken on ``y1 … yn <eos>``.
+    The sequence is ``prefix <bos> y1 … yn <eos>``; the loss is on ``y1 … yn <eos>``.
 
     Args:
         name: a short name of :mod:`spft.pretrained`, a folder, or a hub name.
@@ -52,6 +52,9 @@ class LLM(nn.Module):
             from peft import LoraConfig, inject_adapter_in_model
 
             inject_adapter_in_model(LoraConfig(**lora), self.model)
+            for name, parameter in self.model.named_parameters():
+                if "lora_" in name:  # small steps would be lost in bfloat16
+                    parameter.data = parameter.data.float()
         self.eos = self.tokenizer.eos_token_id
         bos = self.tokenizer.bos_token_id
         self.bos = self.eos if bos is None else bos
@@ -143,4 +146,3 @@ class LLM(nn.Module):
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-

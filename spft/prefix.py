@@ -33,7 +33,7 @@ class Prefix:
         return positions[None, :] < self.lengths[:, None]
 
     def left_padded(self) -> tuple[Tensor, Tensor]:
-        """Return ``(embeds [B, T, D], mask [B, T])`` with the padding moved to the left.
+        """Return ``(embeds [B, T, D], mask [B, T])`` with its padding on the left.
 
         All rows then end in the same column, where the text begins.
         """

@@ -33,7 +33,7 @@ class Recognizer:
         if torch.cuda.is_available():
             self.model.cuda()
         self.llm = self.model.llm
-        # LoRA is trained in float32; beside bf16 weights that would cost casts per step.
+        # LoRA is trained in float32; beside bf16 weights that would cost casts.
         self.llm.model.to(self.llm.model.dtype)
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
         self.scorers = {

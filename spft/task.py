@@ -139,7 +139,7 @@ class SpeechLLMTask(AbsTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeechLLM:
-        """Build the model; with ``--init``, of those stages' architecture and weights."""
+        """Build the model; ``--init`` gives architecture and weights."""
         for folder in args.init:
             inherit_architecture(args, folder, read_config(folder))
         if args.encoder is None or args.projector is None:
@@ -173,9 +173,7 @@ class SpeechLLMTask(AbsTask):
         return model
 
 
-def inherit_architecture(
-    args: argparse.Namespace, folder: str, earlier: dict
-) -> None:
+def inherit_architecture(args: argparse.Namespace, folder: str, earlier: dict) -> None:
     """Take what ``args`` leaves open from an earlier stage; refuse what contradicts it.
 
     Raises:

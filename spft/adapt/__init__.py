@@ -1,0 +1,1 @@
+"""Text-adaptation methods: what stands before domain text in place of audio."""

@@ -1,7 +1,7 @@
 """Noisy text in place of audio: how text alone teaches a decoder to follow its prefix.
 
-The noise imitates the errors of a letter recogniser. Used to teach the baseline's decoder
-(stage 3) and, as an adaptation method, in the manner of arXiv 2601.20900.
+The noise imitates the errors of a letter recogniser. Used to teach the baseline's
+decoder (stage 3) and, as an adaptation method, in the manner of arXiv 2601.20900.
 """
 
 import random
@@ -24,7 +24,7 @@ CONFUSIONS = {
 
 
 def corrupt(text: str, rate: float, rng: random.Random) -> str:
-    """Return ``text`` with about ``rate`` of its characters dropped, replaced or doubled.
+    """Return ``text`` with about ``rate`` of its characters dropped or replaced.
 
     Spaces may vanish and appear, so that words join and break apart.
     """

@@ -33,7 +33,9 @@ class SoftPrompt(AbsAdapt):
         if init not in INITS:
             raise UserError(f"adapt_conf: init must be one of {INITS}, not {init!r}")
         if (init == "text") != bool(init_text):
-            raise UserError("adapt_conf: init_text goes with init: text, and only there")
+            raise UserError(
+                "adapt_conf: init_text goes with init: text, and only there"
+            )
         table = llm.model.get_input_embeddings().weight.detach().float()
         if init == "vocab":
             start = table[torch.randint(len(table), (length,))]

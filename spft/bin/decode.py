@@ -1,7 +1,8 @@
 """Recognise test sets by beam search, with or without shallow fusion (stage 7).
 
     python -m spft.bin.decode --model exp/music/soft_prompt \
-        --data data/music_test data/general_test --out exp/music/soft_prompt/decode_plain
+        --data data/music_test data/general_test \
+        --out exp/music/soft_prompt/decode_plain
     python -m spft.bin.decode --model exp/music/soft_prompt --lm exp/music/lm \
         --ngram exp/music/ngram --tune data/music_dev \
         --data data/music_test data/general_test --out exp/music/soft_prompt/decode_lm
@@ -62,9 +63,8 @@ class DecodeConfig:
             raise UserError(f"{path}: no such configuration")
         keys = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         if unknown := sorted(keys.keys() - cls.__dataclass_fields__.keys()):
-            raise UserError(
-                f"{path}: unknown keys {unknown}; known: {sorted(cls.__dataclass_fields__)}"
-            )
+            known = sorted(cls.__dataclass_fields__)
+            raise UserError(f"{path}: unknown keys {unknown}; known: {known}")
         return cls(**keys)
 
 

@@ -1,9 +1,9 @@
 """Make the LLM of the tiny preset: a small random LLaMA with its own tokenizer.
 
-    python -m spft.bin.make_tiny_llm --text data/music_text/train/text --out exp/tiny/llm
+    python -m spft.bin.make_tiny_llm --text data/x/text --out exp/tiny/llm
 
-The tokenizer is SentencePiece, trained on the texts. For tests: it takes seconds, knows no
-language, and goes the same way through the recipe as a real LLM.
+The tokenizer is SentencePiece, trained on the texts. For tests: it takes seconds, knows
+no language, and goes the same way through the recipe as a real LLM.
 """
 
 import argparse
@@ -26,10 +26,14 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command."""
+    make(get_parser().parse_args())
+
+
+def make(args: argparse.Namespace) -> None:
+    """Write model and tokenizer to ``args.out``."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    args = get_parser().parse_args()
     torch.manual_seed(0)
     tokenizer = train_tokenizer(args.text, args.vocab)
     config = LlamaConfig(
@@ -65,7 +69,9 @@ def train_tokenizer(paths: list[str], vocab: int):
             hard_vocab_limit=False,
             minloglevel=2,
         )
-        return LlamaTokenizer.from_pretrained(folder, vocab_file=f"{folder}/tokenizer.model")
+        return LlamaTokenizer.from_pretrained(
+            folder, vocab_file=f"{folder}/tokenizer.model"
+        )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--limit",
         type=int,
-        help="for trying out: at most so many utterances a set, ten times as many of text",
+        help="for trying out: at most so many utterances a set, ten times that of text",
     )
     sized = argparse.ArgumentParser(add_help=False)
     sized.add_argument("--max-eval", type=int, help="at most so many dev, test turns")
@@ -68,7 +68,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     corpora.add_parser("speech_to_intent", parents=[common], help="coffee orders")
     general = corpora.add_parser(
-        "general_text", parents=[common], help="text that teaches the baseline's decoder"
+        "general_text",
+        parents=[common],
+        help="text that teaches the baseline's decoder",
     )
     general.add_argument(
         "--paired", type=Path, required=True, help="its transcripts are used too"

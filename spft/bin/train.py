@@ -4,9 +4,10 @@
         --train data/music_text/train --valid data/music_text/dev --out exp/music/prompt
 
 The architecture comes from ``--model`` (the first stage) or from the stages named by
-``--init``, whose trained parts are put together. A data directory with ``wav.scp`` is paired data, one without is text only. An interrupted
-run goes on from its last epoch; a finished one is trained anew. What follows ``--`` goes
-to ESPnet as it is (``-- --max_epoch 3 --ngpu 1``).
+``--init``, whose trained parts are put together. A data directory with ``wav.scp`` is
+paired data, one without is text only. An interrupted run goes on from its last epoch; a
+finished one is trained anew. What follows ``--`` goes to ESPnet as it is
+(``-- --max_epoch 3 --ngpu 1``).
 """
 
 import argparse
@@ -99,8 +100,8 @@ def merge_yaml(paths: list[str], out: Path) -> None:
 def data_sources(folder: Path, dump: Path, shapes: Path) -> list[str]:
     """Name a data directory's files for ESPnet and write the lengths to batch by.
 
-    Batches hold utterances of similar length: frames or samples of paired data, letters of
-    text. Empty transcripts were refused in stage 1.
+    Batches hold utterances of similar length: frames or samples of paired data, letters
+    of text. Empty transcripts were refused in stage 1.
     """
     from spft.data.speech import find_speech
     from spft.data.table import read_table
@@ -128,7 +129,7 @@ def log_to(path: Path) -> None:
 
 
 def finish(out: Path) -> None:
-    """Turn the best epoch into ``model.safetensors``; remove what only resuming needs."""
+    """Turn the best epoch into ``model.safetensors``; remove all other weights."""
     import torch
 
     from spft.checkpoint import read_config, write_weights

@@ -55,5 +55,7 @@ def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
     import soundfile
 
     paths = read_table(folder / "wav.scp")
-    sizes = {utterance: soundfile.info(path).frames for utterance, path in paths.items()}
+    sizes = {
+        utterance: soundfile.info(path).frames for utterance, path in paths.items()
+    }
     return SpeechSource(folder / "wav.scp", "sound", sizes)

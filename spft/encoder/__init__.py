@@ -1,0 +1,1 @@
+"""Speech encoders, and the frozen one whose frames are cached."""

@@ -1,9 +1,8 @@
 """Encoders of the model: cached frames, a transformers encoder, ESPnet's Conformer."""
 
 import torch
-from torch import Tensor
-
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from torch import Tensor
 
 
 class CachedEncoder(AbsEncoder):
@@ -31,7 +30,7 @@ class CachedEncoder(AbsEncoder):
 class TransformersEncoder(AbsEncoder):
     """A speech encoder of transformers on 16 kHz waveforms, trainable by pattern.
 
-    Wav2Vec2-like encoders (WavLM, HuBERT) take the waveform, Whisper-like ones its log-mel
+    Wav2Vec2-like encoders (WavLM, HuBERT) take the waveform, Whisper-like ones a mel
     spectrogram; the model's own feature extractor makes what it takes.
 
     Args:

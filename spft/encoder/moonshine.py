@@ -1,4 +1,4 @@
-"""Moonshine base's encoder (frozen, ONNX Runtime), run once per utterance in stage 2."""
+"""Moonshine base's encoder (frozen, ONNX Runtime), run once per utterance."""
 
 from pathlib import Path
 

@@ -1,0 +1,1 @@
+"""Projectors: from encoder frames to the LLM's audio embeddings."""

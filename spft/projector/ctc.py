@@ -67,8 +67,8 @@ class CTCProjector(AbsProjector):
     ) -> tuple[Prefix, dict[str, Tensor]]:
         """Project; with ``texts`` also return the CTC loss per letter.
 
-        In evaluation the letter error rate (``cer``) of the greedy string comes with it:
-        on little data it goes on falling when the CTC loss already rises.
+        In evaluation the letter error rate (``cer``) of the greedy string comes with
+        it: on little data it goes on falling when the CTC loss already rises.
         """
         hidden = self._hidden(frames, lengths)
         logits = self.letters(hidden)

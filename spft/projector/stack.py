@@ -36,7 +36,7 @@ class StackProjector(AbsProjector):
     def forward(
         self, frames: Tensor, lengths: Tensor, llm: LLM, texts: list[str] | None = None
     ) -> tuple[Prefix, dict[str, Tensor]]:
-        """Project ``[B, T, F]`` to ``[B, T // stack, D]`` (the last piece is padded)."""
+        """Project ``[B, T, F]`` to ``[B, T // stack, D]`` (padded at the end)."""
         batch, width, size = frames.shape
         frames = nn.functional.pad(frames, (0, 0, 0, -width % self.stack))
         stacked = frames.reshape(batch, -1, size * self.stack)

@@ -1,7 +1,7 @@
 """General-domain sentences: the usage examples in WordNet's ``data.*`` files.
 
-Debian's ``wordnet-base`` puts them in ``/usr/share/wordnet``. They are everyday English of
-every field, so a decoder that learns from them to follow its prefix leans to no domain.
+Debian's ``wordnet-base`` puts them in ``/usr/share/wordnet``. They are everyday English
+of every field: a decoder that learns from them to follow its prefix leans to no domain.
 """
 
 import re
@@ -23,8 +23,8 @@ def read_wordnet(source: Path) -> list[Utterance]:
     files = sorted(source.glob("data.*"))
     if not files:
         raise UserError(
-            f"{source}: no data.noun and the like; set WORDNET (db.sh) to the folder of "
-            "WordNet's files"
+            f"{source}: no data.noun and the like; set WORDNET (db.sh) to the folder "
+            "of WordNet's files"
         )
     texts: dict[str, None] = {}
     for path in files:

@@ -1,0 +1,59 @@
+"""A tiny random LLM and a tiny data set, made once for all tests."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+torch.set_num_threads(1)
+
+SENTENCES = [
+    "play the blue song again",
+    "who wrote this old tune",
+    "add it to my morning list",
+    "turn the music down a little",
+    "what is the next track",
+    "find me some quiet jazz",
+    "skip this one please",
+    "i want to hear the whole album",
+]
+
+
+@pytest.fixture(scope="session")
+def texts():
+    return SENTENCES
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(tmp_path_factory):
+    """Folder of a random LLaMA with a SentencePiece tokenizer."""
+    from spft.bin import make_tiny_llm
+
+    folder = tmp_path_factory.mktemp("llm")
+    table = folder / "text"
+    table.write_text("".join(f"u{i} {s}\n" for i, s in enumerate(SENTENCES)))
+    parser = make_tiny_llm.get_parser()
+    args = ["--text", str(table), "--out", str(folder / "model"), "--vocab", "80"]
+    make_tiny_llm.make(parser.parse_args(args))
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """A paired and a text-only Kaldi directory of eight utterances each."""
+    root = tmp_path_factory.mktemp("data")
+    paired, text = root / "paired", root / "text"
+    paired.mkdir()
+    text.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"spk-{i}" for i in range(len(SENTENCES))]
+    for folder in (paired, text):
+        lines = [f"{n} {s}\n" for n, s in zip(names, SENTENCES, strict=True)]
+        (folder / "text").write_text("".join(lines))
+    for i, name in enumerate(names):
+        noise = rng.normal(0, 0.1, 16000 + 1600 * i).astype(np.float32)
+        soundfile.write(root / f"{name}.wav", noise, 16000)
+    (paired / "wav.scp").write_text("".join(f"{n} {root}/{n}.wav\n" for n in names))
+    (paired / "utt2spk").write_text("".join(f"{n} spk\n" for n in names))
+    (paired / "spk2utt").write_text("spk " + " ".join(names) + "\n")
+    return root

@@ -1,0 +1,65 @@
+import random
+
+import pytest
+import torch
+
+from spft.adapt.abs_adapt import NoPrompt
+from spft.adapt.noisy_text import NoisyText, corrupt
+from spft.adapt.soft_prompt import SoftPrompt
+from spft.errors import UserError
+from spft.llm import LLM
+
+
+@pytest.fixture(scope="module")
+def llm(tiny_llm):
+    return LLM(str(tiny_llm), dtype="float32")
+
+
+def tokens(llm, texts):
+    rows = [torch.tensor(llm.encode(text)) for text in texts]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, True, padding_value=-1)
+    return padded, torch.tensor([len(row) for row in rows])
+
+
+def test_soft_prompt_is_one_row_for_all(llm, texts):
+    prompt = SoftPrompt(llm, length=7)
+    prefix = prompt(*tokens(llm, texts), llm)
+    assert prefix.embeds.shape == (1, 7, llm.width)
+    table = llm.model.get_input_embeddings().weight
+    distances = torch.cdist(prefix.embeds[0].detach(), table).min(1).values
+    assert distances.max() < 1e-3  # each starts as some token's embedding
+
+
+def test_soft_prompt_initialisations(llm):
+    text = SoftPrompt(llm, length=9, init="text", init_text="play the song")
+    ids = llm.encode("play the song")
+    torch.testing.assert_close(text.embeds[0], llm.embed(torch.tensor(ids))[0])
+    normal = SoftPrompt(llm, length=200, init="normal").embeds
+    scale = llm.model.get_input_embeddings().weight.std()
+    assert normal.std().item() == pytest.approx(scale.item(), rel=0.1)
+    for wrong in ({"length": 0}, {"init": "zeros"}, {"init": "text"}):
+        with pytest.raises(UserError, match="adapt_conf"):
+            SoftPrompt(llm, **wrong)
+
+
+def test_no_prompt_has_no_positions(llm, texts):
+    assert NoPrompt(llm)(*tokens(llm, texts), llm).embeds.shape[1] == 0
+
+
+def test_noise_rate_and_form():
+    rng = random.Random(0)
+    clean = "the quick brown fox jumps over the lazy dog " * 50
+    assert corrupt(clean.strip(), 0.0, rng) == clean.strip()
+    noisy = corrupt(clean.strip(), 0.2, rng)
+    import jiwer
+
+    assert 0.1 < jiwer.cer(clean.strip(), noisy) < 0.3
+    assert "  " not in noisy and noisy == noisy.strip()
+
+
+def test_noisy_text_without_noise_is_the_text(llm, texts):
+    prefix = NoisyText(llm, max_rate=0.0)(*tokens(llm, texts), llm)
+    ids, lengths = tokens(llm, texts)
+    assert prefix.lengths.tolist() == lengths.tolist()
+    n = int(lengths[0])
+    torch.testing.assert_close(prefix.embeds[0, :n], llm.embed(ids[0, :n]))

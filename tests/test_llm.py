@@ -1,0 +1,77 @@
+import pytest
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from spft.llm import IGNORED, LLM
+from spft.prefix import Prefix
+
+
+@pytest.fixture(scope="module")
+def llm(tiny_llm):
+    torch.manual_seed(0)
+    return LLM(
+        str(tiny_llm), dtype="float32", lora={"r": 2, "target_modules": ["q_proj"]}
+    )
+
+
+@pytest.fixture
+def batch(llm, texts):
+    rows = [torch.tensor(llm.encode(text)) for text in texts]
+    lengths = torch.tensor([len(row) for row in rows])
+    return pad_sequence(rows, batch_first=True, padding_value=IGNORED), lengths
+
+
+def prefix_rows(llm, sizes):
+    rows = [torch.randn(n, llm.width) for n in sizes]
+    return Prefix(pad_sequence(rows, batch_first=True), torch.tensor(sizes))
+
+
+def test_loss_is_that_of_each_sentence_alone(llm, batch):
+    # Oracle: no batch, no padding, no mask; transformers' own loss.
+    text, lengths = batch
+    prefix = prefix_rows(llm, [3, 5, 1, 4, 2, 6, 3, 2])
+    got = llm(prefix, text, lengths).split((lengths + 1).tolist())
+    for i, nll in enumerate(got):
+        ids = [llm.bos, *text[i, : lengths[i]].tolist(), llm.eos]
+        n = int(prefix.lengths[i])
+        embeds = torch.cat([prefix.embeds[i, :n], llm.embed(torch.tensor(ids))])
+        labels = torch.tensor([-100] * (n + 1) + ids[1:])
+        loss = llm.model(inputs_embeds=embeds[None], labels=labels[None]).loss
+        torch.testing.assert_close(nll.mean(), loss, rtol=1e-5, atol=1e-5)
+
+
+def test_shared_prefix_equals_one_copy_per_sentence(llm, batch):
+    text, lengths = batch
+    prompt = torch.randn(1, 5, llm.width, requires_grad=True)
+    weight = next(p for n, p in llm.named_parameters() if "lora_B" in n)
+    weight.requires_grad_(True)
+    with torch.no_grad():
+        weight.normal_()
+    gradients = []
+    for copies in (1, len(text)):
+        prefix = Prefix(prompt, torch.tensor([5])).expand(copies)
+        loss = llm(prefix, text, lengths).mean()
+        gradients.append((loss, *torch.autograd.grad(loss, [prompt, weight])))
+    for shared, own in zip(*gradients, strict=True):
+        torch.testing.assert_close(shared, own, rtol=1e-4, atol=1e-6)
+    assert gradients[0][1].abs().max() > 0
+
+
+def test_empty_prefix_is_plain_text(llm, batch):
+    text, lengths = batch
+    empty = Prefix(torch.zeros(1, 0, llm.width), torch.tensor([0]))
+    got = llm(empty, text, lengths)
+    own = llm(empty.expand(len(text)), text, lengths)
+    torch.testing.assert_close(got, own, rtol=1e-5, atol=1e-5)
+
+
+def test_prefix_left_padding_and_concatenation():
+    first = Prefix(torch.arange(6.0).reshape(2, 3, 1), torch.tensor([1, 3]))
+    padded, mask = first.left_padded()
+    assert padded[..., 0].tolist() == [[0, 0, 0], [3, 4, 5]]
+    assert mask.tolist() == [[False, False, True], [True, True, True]]
+    second = Prefix(torch.tensor([[[7.0], [8.0]]]), torch.tensor([2]))
+    both = Prefix.concat(second, first)
+    assert both.lengths.tolist() == [3, 5]
+    assert both.embeds[0, :3, 0].tolist() == [7, 8, 0]
+    assert both.embeds[1, :, 0].tolist() == [7, 8, 3, 4, 5]

@@ -1,0 +1,173 @@
+"""The stages trained for real, at tiny size, through their command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[1]
+PRESET = ROOT / "conf" / "presets" / "tiny"
+
+
+def train(config, data, out, *options):
+    command = [sys.executable, "-m", "spft.bin.train", "--config", config]
+    command += ["--train", data, "--valid", data, "--out", out, *options]
+    return subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def model_yaml(tiny_llm, tmp_path_factory):
+    keys = yaml.safe_load((PRESET / "model.yaml").read_text())
+    keys["llm_conf"]["name"] = str(tiny_llm)
+    path = tmp_path_factory.mktemp("conf") / "model.yaml"
+    path.write_text(yaml.safe_dump(keys))
+    return path
+
+
+@pytest.fixture(scope="module")
+def stages(tiny_data, model_yaml, tmp_path_factory):
+    """Baseline, prompt and decoder stage; each one's folder."""
+    root = tmp_path_factory.mktemp("exp")
+    text = tiny_data / "text"
+    for result in (
+        train(PRESET / "baseline.yaml", tiny_data / "paired", root / "baseline",
+              "--model", model_yaml),
+        train(PRESET / "prompt.yaml", text, root / "prompt",
+              "--init", root / "baseline"),
+        train(PRESET / "decoder.yaml", text, root / "soft", "--init", root / "prompt"),
+        train(PRESET / "decoder.yaml", text, root / "plain", "--init",
+              root / "baseline", "--", "--adapt", "no_prompt"),
+    ):  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    return root
+
+
+def changed(before, after):
+    return {
+        name
+        for name in after
+        if name not in before or not torch.equal(before[name], after[name])
+    }
+
+
+def test_step_1_moves_only_the_prompt(stages):
+    baseline = load_file(stages / "baseline" / "model.safetensors")
+    prompt = load_file(stages / "prompt" / "model.safetensors")
+    assert baseline.keys() <= prompt.keys()
+    assert changed(baseline, prompt) == {"adapt.embeds"}
+
+
+def test_step_1_learns(stages):
+    import re
+
+    log = (stages / "prompt" / "train.log").read_text()
+    losses = [float(x) for x in re.findall(r"\[valid\] loss=([0-9.]+)", log)]
+    assert len(losses) == 2 and losses[1] < losses[0]
+
+
+def test_step_2_moves_only_the_decoder(stages):
+    prompt = load_file(stages / "prompt" / "model.safetensors")
+    soft = load_file(stages / "soft" / "model.safetensors")
+    moved = changed(prompt, soft)
+    assert moved and all("lora_" in name for name in moved)
+    assert prompt.keys() == soft.keys()
+
+
+def test_plain_tuning_has_no_prompt(stages):
+    baseline = load_file(stages / "baseline" / "model.safetensors")
+    plain = load_file(stages / "plain" / "model.safetensors")
+    assert all("lora_" in name for name in changed(baseline, plain))
+    assert "adapt.embeds" not in plain
+
+
+def test_only_trained_tensors_are_saved(stages):
+    saved = load_file(stages / "baseline" / "model.safetensors")
+    assert not any(name.startswith("llm.") and "lora_" not in name for name in saved), (
+        "weights of the pretrained LLM were saved"
+    )
+
+
+def test_reload_gives_the_same_hypotheses(stages, tiny_data):
+    from spft.bin.decode import DecodeConfig
+    from spft.data.speech import find_speech
+    from spft.recognizer import Recognizer
+
+    config = DecodeConfig(beam=2, batch_size=3, max_tokens_offset=5)
+    speech = find_speech(tiny_data / "paired", Path("none"))
+    first, second = (
+        Recognizer(stages / "soft", config, {}).decode(speech, {}) for _ in range(2)
+    )
+    assert first == second
+    assert any(nbest[0].tokens for nbest in first.values())
+
+
+def test_keeping_the_prompt_changes_what_the_decoder_sees(stages, tiny_data):
+    from spft.bin.decode import DecodeConfig
+    from spft.data.speech import find_speech
+    from spft.errors import UserError
+    from spft.recognizer import Recognizer
+
+    speech = find_speech(tiny_data / "paired", Path("none"))
+    kept = DecodeConfig(beam=2, keep_prompt=True)
+    waves = [speech.load(u) for u in speech.lengths]
+    with_prompt, audio = Recognizer(stages / "soft", kept, {})._prefix(waves)
+    assert (with_prompt.lengths - audio).tolist() == [4] * len(waves)
+    with pytest.raises(UserError, match="no soft prompt"):
+        Recognizer(stages / "plain", kept, {})
+
+
+def test_checkpoint_of_another_configuration(stages, tiny_data, model_yaml, tmp_path):
+    keys = yaml.safe_load(model_yaml.read_text())
+    keys["projector_conf"]["hidden_size"] = 32
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(keys))
+    result = train(PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "out",
+                   "--model", other, "--init", stages / "baseline")  # fmt: skip
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "projector_conf" in last
+
+
+def test_incomplete_checkpoint_is_refused(stages, tmp_path):
+    import shutil
+
+    from safetensors.torch import save_file
+
+    from spft.checkpoint import load_model
+    from spft.errors import UserError
+
+    folder = tmp_path / "cut"
+    shutil.copytree(stages / "soft", folder)
+    state = load_file(folder / "model.safetensors")
+    del state["projector.letters.weight"]
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(UserError, match="projector.letters.weight"):
+        load_model(folder)
+    (folder / "model.safetensors").write_bytes(b"half a file")
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        load_model(folder)
+
+
+def test_key_that_nothing_reads(tiny_data, model_yaml, tmp_path):
+    for key, word in (("learning_rate", "learning_rate"), ("adapt_conf", "d_model")):
+        config = tmp_path / "bad.yaml"
+        keys = yaml.safe_load((PRESET / "prompt.yaml").read_text())
+        keys[key] = {"d_model": 1} if key == "adapt_conf" else 1
+        config.write_text(yaml.safe_dump(keys))
+        result = train(
+            config, tiny_data / "text", tmp_path / "out", "--model", model_yaml
+        )
+        assert result.returncode != 0
+        assert word in result.stderr.strip().splitlines()[-1]
+
+
+def test_missing_data_names_the_stage(tmp_path):
+    result = train(PRESET / "prompt.yaml", tmp_path / "no", tmp_path / "out")
+    assert result.returncode == 1
+    assert "run stage 1 first" in result.stderr
