@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 stage=1            # first stage to run
 stop_stage=8       # last stage to run
 preset=default     # default (Moonshine + SmolLM2) or tiny (random small models)
-domains="music chatbot" # recipes below egs2/, each with local/data.sh
+domains="music chatbot" # recipes below egs2/
 baseline=auto      # auto, shipped (weights in the repository) or train
 general=auto       # general-domain test set: auto, general or librispeech
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
@@ -197,8 +197,26 @@ for domain in $domains; do
             --tokenizer "$llm" --out "$exp/$domain/ngram"
     fi
     if on 7; then
-        tools/decode_domain.sh "$domain" "$data" "$dump" "$exp" "$general" \
-            "$(conf decode.yaml "$domain")" "$keep_prompt"
+        tests=("$data/${domain}_test" "$data/${general}_test")
+        systems=("base=$exp/baseline")
+        options=()
+        for system in no_prompt soft_prompt; do
+            need "$exp/$domain/$system/model.safetensors" 5
+            systems+=("$system=$exp/$domain/$system")
+        done
+        need "$exp/$domain/ngram/ngram.arpa" 6
+        if [ "$keep_prompt" = true ]; then options=(--keep_prompt); fi
+        do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" \
+            --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump" \
+            --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram" \
+            --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}"
+        for test in "${tests[@]}"; do
+            for decode in "$exp/$domain/"{base,no_prompt,soft_prompt}/decode_{plain,lm}; do
+                do_run python -m spft.bin.score --data "$test" \
+                    --decode "$decode/$(basename "$test")" \
+                    --adaptation-text "${text[0]}/text"
+            done
+        done
     fi
 done
 

@@ -67,10 +67,13 @@ def load_model(folder: str | Path):
     args = argparse.Namespace(**{**vars(_default_args()), **config})
     model = SpeechLLMTask.build_model(args)
     weights = read_weights(folder)
+    made_here = ["projector.", "adapt."]
+    if not getattr(model.encoder, "pretrained", False):
+        made_here.append("encoder.")
     expected = {
         name
         for name, _ in model.named_parameters()
-        if name.startswith(("encoder.", "projector.", "adapt.")) or "lora_" in name
+        if name.startswith(tuple(made_here)) or "lora_" in name
     }
     if missing := sorted(expected - set(weights)):
         raise UserError(

@@ -6,9 +6,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from spft.adapt.soft_prompt import SoftPrompt
 from spft.checkpoint import load_model
 from spft.data.speech import SpeechSource
-from spft.errors import UserError
 from spft.prefix import Prefix
 from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
 from spft.search.neural_lm import NeuralLM
@@ -40,8 +40,6 @@ class Recognizer:
             name: SCORERS[name](path, vocabulary, self.llm.bos, self.llm.eos)
             for name, path in external.items()
         }
-        if config.keep_prompt and not hasattr(self.model.adapt, "prefix"):
-            raise UserError(f"keep_prompt: {folder} has no soft prompt to keep")
 
     def text(self, hypothesis: Hypothesis) -> str:
         """The words of a hypothesis."""
@@ -89,6 +87,6 @@ class Recognizer:
         with self.model.autocast():
             prefix, _ = self.model.audio_prefix(speech, lengths)
         audio_lengths = prefix.lengths
-        if self.config.keep_prompt:
+        if self.config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):
             prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
         return prefix, audio_lengths

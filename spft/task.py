@@ -14,9 +14,7 @@ from espnet2.tasks.abs_task import AbsTask
 from espnet2.train.class_choices import ClassChoices
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.preprocessor import AbsPreprocessor
-from espnet2.train.trainer import Trainer
 from espnet2.utils.nested_dict_action import NestedDictAction
-from tqdm import tqdm
 
 from spft.adapt.abs_adapt import AbsAdapt, NoPrompt
 from spft.adapt.noisy_text import NoisyText
@@ -33,6 +31,7 @@ from spft.model import SpeechLLM
 from spft.projector.abs_projector import AbsProjector
 from spft.projector.ctc import CTCProjector
 from spft.projector.stack import StackProjector
+from spft.trainer import ProgressTrainer
 
 encoder_choices = ClassChoices(
     "encoder",
@@ -70,24 +69,6 @@ class Preprocessor(AbsPreprocessor):
         """Replace ``text`` (a string) by token ids."""
         tokens = self.tokenizer(data["text"], add_special_tokens=False)["input_ids"]
         return {**data, "text": np.array(tokens, dtype=np.int64)}
-
-
-class ProgressTrainer(Trainer):
-    """ESPnet's trainer with a progress bar over the iterations of an epoch."""
-
-    @classmethod
-    def train_one_epoch(cls, model, iterator, reporter, options, **kwargs) -> bool:
-        """Train an epoch as ESPnet does."""
-        bar = tqdm(
-            iterator,
-            total=len(iterator) if hasattr(iterator, "__len__") else None,
-            desc=f"epoch {reporter.epoch}/{options.max_epoch}",
-            unit="batch",
-            leave=False,
-        )
-        return super().train_one_epoch(
-            model=model, iterator=bar, reporter=reporter, options=options, **kwargs
-        )
 
 
 class SpeechLLMTask(AbsTask):

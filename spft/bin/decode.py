@@ -1,15 +1,13 @@
-"""Recognise test sets by beam search, with or without shallow fusion (stage 7).
+"""Recognise test sets by beam search, without and with shallow fusion (stage 7).
 
-    python -m spft.bin.decode --model exp/music/soft_prompt \
+    python -m spft.bin.decode --out exp/music \
+        --systems base=exp/baseline soft_prompt=exp/music/soft_prompt \
         --data data/music_test data/general_test \
-        --out exp/music/soft_prompt/decode_plain
-    python -m spft.bin.decode --model exp/music/soft_prompt --lm exp/music/lm \
-        --ngram exp/music/ngram --tune data/music_dev \
-        --data data/music_test data/general_test --out exp/music/soft_prompt/decode_lm
+        --lm exp/music/lm --ngram exp/music/ngram --tune data/music_dev
 
-Writes ``<out>/<set>/{text,nbest.jsonl}`` and ``<out>/decode.json``: weights and timing.
-With ``--tune`` the weights are those of the configuration's grid with the lowest WER on
-that set, which must be a development set.
+Writes ``<out>/<system>/decode_plain/<set>/{text,nbest.jsonl}``, with external LMs also
+``decode_lm``, each with a ``decode.json``: weights and timing. The weights are those
+of the configuration with the lowest WER on ``--tune``, a development set.
 """
 
 import argparse
@@ -33,7 +31,7 @@ class DecodeConfig:
         length_bonus: added per token.
         max_tokens_ratio: most tokens per position of the audio prefix, plus
         max_tokens_offset: as many more; a hypothesis that is longer is cut there.
-        keep_prompt: the soft prompt stays, before the audio.
+        keep_prompt: a model that has a soft prompt keeps it, before the audio.
         lm_weights: LM weights to choose from on dev, without the n-gram; then
         ngram_weights: those of the n-gram, beside the chosen LM weight.
     """
@@ -72,17 +70,17 @@ def get_parser() -> argparse.ArgumentParser:
     """Build the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--model", required=True, type=Path, help="experiment folder of a stage")
+    add("--systems", required=True, nargs="+", help="NAME=FOLDER of trained stages")
     add("--data", required=True, type=Path, nargs="+", help="data directories")
     add("--out", required=True, type=Path, help="folder to write")
     add("--config", help="YAML of the search; default: its built-in values")
     add("--dump", type=Path, default=Path("dump"), help="features of stage 2")
     add("--lm", type=Path, help="external LM")
     add("--ngram", type=Path, help="external n-gram")
-    add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
     add("--tune", type=Path, help="development set to choose the weights on")
     add("--lm_weight", type=float, help="fixed weight, instead of --tune")
     add("--ngram_weight", type=float, help="fixed weight, instead of --tune")
+    add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
     return parser
 
 
@@ -96,25 +94,36 @@ def main() -> None:
     fixed = {"lm": args.lm_weight, "ngram": args.ngram_weight}
     if external and not args.tune and any(fixed[name] is None for name in external):
         raise UserError("an external LM needs --tune DEV_SET, or its weight")
+    systems = [system.partition("=")[::2] for system in args.systems]
+    for _, folder in systems:
+        if not (Path(folder) / "model.safetensors").exists():
+            raise UserError(f"{folder}: no trained model; run stages 3 to 5 first")
     for folder in [*args.data, *([args.tune] if args.tune else [])]:
         if not (folder / "wav.scp").exists():
             raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")
 
     from spft.recognizer import Recognizer
 
-    recognizer = Recognizer(args.model, config, external)
-    report: dict = {"model": str(args.model), "beam": config.beam}
-    weights = {name: fixed[name] for name in external}
-    if args.tune and external:
-        weights, report["sweep"] = tune(recognizer, args.tune, args.dump, config)
-    report["weights"] = weights
-    report["timing"] = {}
+    for system, folder in systems:
+        recognizer = Recognizer(folder, config, external)
+        out = args.out / system
+        decode(recognizer, {}, args, out / "decode_plain", {})
+        if external and args.tune:
+            weights, sweep = tune(recognizer, args.tune, args.dump)
+            decode(recognizer, weights, args, out / "decode_lm", {"sweep": sweep})
+        elif external:
+            weights = {name: fixed[name] for name in external}
+            decode(recognizer, weights, args, out / "decode_lm", {})
+
+
+def decode(recognizer, weights: dict, args, out: Path, report: dict) -> None:
+    """Decode all sets with ``weights``; write results and ``decode.json``."""
+    report |= {"weights": weights, "beam": recognizer.config.beam, "timing": {}}
     for folder in args.data:
-        results, report["timing"][folder.name] = recognise(
-            recognizer, folder, args.dump, weights
-        )
-        write_results(args.out / folder.name, results, recognizer)
-    with atomic_write(args.out / "decode.json") as stream:
+        results, timing = recognise(recognizer, folder, args.dump, weights)
+        report["timing"][folder.name] = timing
+        write_results(out / folder.name, results, recognizer)
+    with atomic_write(out / "decode.json") as stream:
         json.dump(report, stream, indent=2)
 
 
@@ -126,7 +135,8 @@ def recognise(recognizer, folder: Path, dump: Path, weights: dict[str, float]):
 
     start = time.perf_counter()
     speech = find_speech(folder, dump)
-    results = recognizer.decode(speech, weights, folder.name)
+    name = " ".join([folder.name, *(f"{k}={v}" for k, v in weights.items())])
+    results = recognizer.decode(speech, weights, name)
     seconds = time.perf_counter() - start
     audio = sum(duration(path) for path in read_table(folder / "wav.scp").values())
     tokens = sum(len(nbest[0].tokens) for nbest in results.values() if nbest)
@@ -135,7 +145,7 @@ def recognise(recognizer, folder: Path, dump: Path, weights: dict[str, float]):
     return results, timing
 
 
-def tune(recognizer, folder: Path, dump: Path, config: DecodeConfig):
+def tune(recognizer, folder: Path, dump: Path):
     """Choose one weight after the other by the WER on ``folder``.
 
     Returns:
@@ -146,9 +156,12 @@ def tune(recognizer, folder: Path, dump: Path, config: DecodeConfig):
     from spft.data.normalize import normalize
     from spft.data.table import read_table
 
+    if not (folder / "text").exists():
+        raise UserError(f"{folder}/text: no transcripts to tune on; give the weights")
     references = read_table(folder / "text")
     sweep: list[dict[str, float]] = []
     best = dict.fromkeys(recognizer.scorers, 0.0)
+    config = recognizer.config
     for name, values in (("lm", config.lm_weights), ("ngram", config.ngram_weights)):
         if name not in best:
             continue

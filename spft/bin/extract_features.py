@@ -9,6 +9,7 @@ files has not changed is skipped.
 import argparse
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -58,17 +59,21 @@ def extract(table: Path, out: Path, encoder) -> None:
     from spft.data.audio import read_audio
     from spft.data.kaldi import read_table
 
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists():
+        shutil.rmtree(out)  # of another list of files
+    out.mkdir(parents=True)
     utterances = read_table(table)
     lengths = {}
-    ark = out / "feats.ark"
-    with kaldiio.WriteHelper(f"ark,scp:{ark},{out}/feats.scp") as writer:
+    # The index gets its name last: features without it count as not there.
+    index, unfinished = out / "feats.scp", out / ".feats.scp.tmp"
+    with kaldiio.WriteHelper(f"ark,scp:{out / 'feats.ark'},{unfinished}") as writer:
         for utterance, path in tqdm(utterances.items(), desc=f"encoding {out.name}"):
-            frames = encoder(read_audio(path))
+            frames = encoder(read_audio(path, where=utterances.where(utterance)))
             writer(utterance, frames)
             lengths[utterance] = len(frames)
     with atomic_write(out / "utt2num_frames") as stream:
         stream.writelines(f"{u} {n}\n" for u, n in lengths.items())
+    unfinished.rename(index)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ finished one is trained anew. What follows ``--`` goes to ESPnet as it is
 """
 
 import argparse
-import logging
 import shutil
 import sys
 from pathlib import Path
@@ -51,7 +50,6 @@ def main() -> None:
     if (args.out / "model.safetensors").exists():
         shutil.rmtree(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
-    log_to(args.out / "train.log")
     task = train(args)
     finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)
@@ -59,6 +57,9 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
+    from spft.trainer import log_to
+
+    log_to(args.out / "train.log")
     from spft.task import SpeechLLMTask
 
     config = args.out / "stage.yaml"
@@ -116,16 +117,6 @@ def data_sources(folder: Path, dump: Path, shapes: Path) -> list[str]:
     with atomic_write(shapes) as stream:
         stream.writelines(f"{u} {n}\n" for u, n in lengths.items())
     return sources
-
-
-def log_to(path: Path) -> None:
-    """Send ESPnet's log to a file; show its line per epoch on the terminal."""
-    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    to_file = logging.FileHandler(path, encoding="utf-8")
-    to_file.setFormatter(form)
-    console = logging.StreamHandler()
-    console.addFilter(lambda record: "epoch results" in record.getMessage())
-    logging.basicConfig(level=logging.INFO, handlers=[to_file, console])
 
 
 def finish(out: Path) -> None:

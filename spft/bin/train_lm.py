@@ -47,6 +47,11 @@ def train(args: argparse.Namespace, options: list[str]) -> None:
     import torch
     from espnet2.tasks.lm import LMTask
 
+    from spft.trainer import ProgressTrainer, log_to
+
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    log_to(args.output_dir / "train.log")
+    LMTask.trainer = ProgressTrainer
     ngpu = int(torch.cuda.is_available()) if args.ngpu is None else args.ngpu
     command = ["--config", args.config, "--output_dir", args.output_dir]
     command += ["--token_type", "word", "--token_list", args.data / "tokens.txt"]

@@ -37,6 +37,8 @@ class TransformersEncoder(AbsEncoder):
         name: hub name or folder.
     """
 
+    pretrained = True  # a checkpoint need not hold it
+
     def __init__(self, name: str):
         super().__init__()
         from transformers import AutoFeatureExtractor, AutoModel

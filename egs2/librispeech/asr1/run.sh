@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 ./run.sh --domains "" --general librispeech --stage 1 --stop_stage 3 "$@"
 . tools/path.sh
-out=exp/baseline/decode_plain
-python -m spft.bin.decode --model exp/baseline --config conf/decode.yaml \
-    --data data/librispeech_test --out "$out"
-python -m spft.bin.score --data data/librispeech_test --decode "$out/librispeech_test"
-grep -m 2 -e SPKR -e Sum/Avg "$out/librispeech_test/score_wer/result.txt"
+out=exp/librispeech/base/decode_plain/librispeech_test
+python -m spft.bin.decode --systems base=exp/baseline --config conf/decode.yaml \
+    --data data/librispeech_test --out exp/librispeech
+python -m spft.bin.score --data data/librispeech_test --decode "$out"
+grep -m 2 -e SPKR -e Sum/Avg "$out/score_wer/result.txt"

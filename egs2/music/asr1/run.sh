@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The music domain: the driver's stages and options, for this domain alone.
+# This domain: the driver's stages and options. Its name is that of the folder.
 set -euo pipefail
+domain=$(basename "$(dirname "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)")")
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
-exec ./run.sh --domains music "$@"
+exec ./run.sh --domains "$domain" "$@"

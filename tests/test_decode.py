@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import soundfile
+
+from spft.bin import decode, extract_features
+from spft.bin.decode import DecodeConfig
+from spft.errors import UserError
+
+
+def test_config_keys_that_nothing_reads(tmp_path):
+    path = tmp_path / "decode.yaml"
+    path.write_text("beam: 3\nlm_weights: [0.5]\n")
+    config = DecodeConfig.read(str(path))
+    assert config.beam == 3 and config.lm_weights == [0.5]
+    path.write_text("beam: 3\nbeam_size: 5\n")
+    with pytest.raises(UserError, match="decode.yaml: unknown keys .*beam_size"):
+        DecodeConfig.read(str(path))
+    with pytest.raises(UserError, match="no such configuration"):
+        DecodeConfig.read(str(tmp_path / "none.yaml"))
+
+
+def run_main(module, monkeypatch, *options):
+    monkeypatch.setattr("sys.argv", ["prog", *map(str, options)])
+    module.main()
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path):
+    data = tmp_path / "set"
+    common = ["--data", data, "--out", tmp_path / "out"]
+    system = f"base={tmp_path}/exp"
+    with pytest.raises(UserError, match="run stages 3 to 5 first"):
+        run_main(decode, monkeypatch, "--systems", system, *common)
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "model.safetensors").touch()
+    with pytest.raises(UserError, match="run stage 1 first"):
+        run_main(decode, monkeypatch, "--systems", system, *common)
+    with pytest.raises(UserError, match="needs --tune"):
+        run_main(decode, monkeypatch, "--systems", system, "--lm", "x", *common)
+
+
+class CountingEncoder:
+    """Stands in for Moonshine: one frame per 400 samples."""
+
+    calls = 0
+
+    def __init__(self, path, threads):
+        pass
+
+    def __call__(self, waveform):
+        CountingEncoder.calls += 1
+        return np.ones((len(waveform) // 400, 4), np.float32) * waveform.max()
+
+
+def test_features_are_computed_once(monkeypatch, tmp_path):
+    from pathlib import Path
+
+    from spft.data.speech import find_speech
+
+    monkeypatch.setattr("spft.encoder.moonshine.MoonshineEncoder", CountingEncoder)
+    data = tmp_path / "set"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    for name, n in (("a", 8000), ("b", 16000)):
+        soundfile.write(tmp_path / f"{name}.wav", rng.uniform(-0.5, 0.5, n), 16000)
+    (data / "wav.scp").write_text(f"a {tmp_path}/a.wav\nb {tmp_path}/b.wav\n")
+    options = ["--data", data, "--dump", tmp_path / "dump", "--encoder", str(tmp_path)]
+    run_main(extract_features, monkeypatch, *options)
+    assert CountingEncoder.calls == 2
+    speech = find_speech(data, tmp_path / "dump")
+    assert speech.kind == "kaldi_ark" and speech.lengths == {"a": 20, "b": 40}
+    assert speech.load("b").shape == (40, 4)
+    run_main(extract_features, monkeypatch, *options)
+    assert CountingEncoder.calls == 2
+    (data / "wav.scp").write_text(f"b {tmp_path}/b.wav\n")
+    run_main(extract_features, monkeypatch, *options)
+    assert CountingEncoder.calls == 3
+    assert find_speech(data, tmp_path / "dump").lengths == {"b": 40}
+    assert find_speech(Path(tmp_path / "nothing"), tmp_path) is None
+
+
+def test_bad_audio_names_the_list_and_leaves_no_marker(monkeypatch, tmp_path):
+    monkeypatch.setattr("spft.encoder.moonshine.MoonshineEncoder", CountingEncoder)
+    data = tmp_path / "set"
+    data.mkdir()
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
+    (data / "wav.scp").write_text(f"a {tmp_path}/a.wav\n")
+    with pytest.raises(UserError, match="wav.scp:1"):
+        run_main(extract_features, monkeypatch, "--data", data, "--dump",
+                 tmp_path / "dump", "--encoder", str(tmp_path))  # fmt: skip
+    assert not (tmp_path / "dump" / "set" / ".done").exists()
+    assert not (tmp_path / "dump" / "set" / "feats.scp").exists()

@@ -1,0 +1,111 @@
+"""The recipe itself, run for real: the driver, its stages and its complaints."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SYSTEMS = ("base", "no_prompt", "soft_prompt")
+
+
+def run(*options, script="run.sh"):
+    env = {k: v for k, v in os.environ.items() if k != "LIBRISPEECH"}
+    return subprocess.run(
+        [str(ROOT / script), *options],
+        cwd=ROOT, capture_output=True, text=True, env=env,
+    )  # fmt: skip
+
+
+def test_help_names_every_option_and_stage():
+    result = run("--help")
+    assert result.returncode == 0
+    source = (ROOT / "run.sh").read_text()
+    accepted = source.split("case $1 in")[1].split("printf -v")[0]
+    import re
+
+    options = set(re.findall(r"--[a-z_]+", accepted)) - {"--help"}
+    assert len(options) >= 10
+    shown = result.stdout
+    for option in options:
+        assert option in shown
+    for stage in range(1, 9):
+        assert f"\n     {stage}  " in shown
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--stgae", "2"], ["unknown option", "--stgae"]),
+        (["--stage", "9"], ["stage '9'"]),
+        (["--stage", "5", "--stop_stage", "4"], ["comes after"]),
+        (["--stage"], ["needs a value"]),
+        (["--preset", "huge"], ["no preset"]),
+        (["--domains", "medical"], ["egs2/medical"]),
+    ],
+)
+def test_bad_options_end_in_one_line(options, words):
+    result = run(*options)
+    assert result.returncode == 1
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+    assert all(word in lines[0] for word in words)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """`./run.sh --preset tiny`, all stages."""
+    import shutil
+
+    for folder in ("exp", "data", "dump"):
+        shutil.rmtree(ROOT / folder / "tiny", ignore_errors=True)
+    missing = run("--preset", "tiny", "--stage", "4", "--stop_stage", "4")
+    result = run("--preset", "tiny")
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result, missing
+
+
+def test_missing_inputs_name_the_stage_to_run(tiny):
+    _, missing = tiny
+    assert missing.returncode == 1
+    last = missing.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "--stage 3 --stop_stage 3" in last
+
+
+def test_tiny_recipe_ends_in_a_scored_comparison(tiny):
+    result, _ = tiny
+    exp = ROOT / "exp" / "tiny"
+    for domain in ("music", "chatbot"):
+        for system in SYSTEMS:
+            for tag in ("plain", "lm"):
+                decode = exp / domain / system / f"decode_{tag}"
+                for name in (f"{domain}_test", "general_test"):
+                    folder = decode / name
+                    scores = json.loads((folder / "score.json").read_text())
+                    assert scores["wer"] is not None
+                    assert (folder / "score_wer" / "result.txt").exists()
+                    n = len((ROOT / "data" / "tiny" / name / "text").read_text()
+                            .splitlines())  # fmt: skip
+                    assert len((folder / "text").read_text().splitlines()) == n
+                weights = json.loads((decode / "decode.json").read_text())["weights"]
+                assert bool(weights) == (tag == "lm")
+    for word in ("music", "chatbot", "WER", "EER", "soft prompt", "no prompt"):
+        assert word in result.stdout
+    results = (exp / "RESULTS.md").read_text()
+    assert "spft.bin.decode" in results, "the exact commands are part of the report"
+
+
+def test_stages_5_to_7_alone(tiny):
+    exp = ROOT / "exp" / "tiny"
+    prompt = (exp / "music" / "prompt" / "model.safetensors").read_bytes()
+    before = {d: (exp / d / "soft_prompt" / "decode_plain" / f"{d}_test" / "text")
+              .read_text() for d in ("music",)}  # fmt: skip
+    result = run("--preset", "tiny", "--domains", "music",
+                 "--stage", "5", "--stop_stage", "7")  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (exp / "music" / "prompt" / "model.safetensors").read_bytes() == prompt
+    text = exp / "music" / "soft_prompt" / "decode_plain" / "music_test" / "text"
+    # Same seed, same inputs: the same hypotheses.
+    assert text.read_text() == before["music"]
