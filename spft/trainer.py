@@ -1,7 +1,4 @@
-"""ESPnet's trainer with a progress bar, and its log in a file."""
-
-import logging
-from pathlib import Path
+"""ESPnet's trainer with a progress bar."""
 
 from espnet2.train.trainer import Trainer
 from tqdm import tqdm
@@ -23,13 +20,3 @@ class ProgressTrainer(Trainer):
         return super().train_one_epoch(
             model=model, iterator=bar, reporter=reporter, options=options, **kwargs
         )
-
-
-def log_to(path: Path) -> None:
-    """Send ESPnet's log to a file; show its line per epoch on the terminal."""
-    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    to_file = logging.FileHandler(path, encoding="utf-8")
-    to_file.setFormatter(form)
-    console = logging.StreamHandler()
-    console.addFilter(lambda record: "epoch results" in record.getMessage())
-    logging.basicConfig(level=logging.INFO, handlers=[to_file, console])

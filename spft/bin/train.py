@@ -17,6 +17,7 @@ from pathlib import Path
 
 from spft.errors import UserError, run
 from spft.files import atomic_write
+from spft.log import log_to
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -50,6 +51,7 @@ def main() -> None:
     if (args.out / "model.safetensors").exists():
         shutil.rmtree(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
+    log_to(args.out / "train.log")
     task = train(args)
     finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)
@@ -57,9 +59,6 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
-    from spft.trainer import log_to
-
-    log_to(args.out / "train.log")
     from spft.task import SpeechLLMTask
 
     config = args.out / "stage.yaml"

@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 
 from spft.errors import UserError, run
+from spft.log import log_to
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -44,13 +45,14 @@ def main() -> None:
 
 def train(args: argparse.Namespace, options: list[str]) -> None:
     """Call ESPnet's LM task."""
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    log_to(args.output_dir / "train.log")
+
     import torch
     from espnet2.tasks.lm import LMTask
 
-    from spft.trainer import ProgressTrainer, log_to
+    from spft.trainer import ProgressTrainer
 
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    log_to(args.output_dir / "train.log")
     LMTask.trainer = ProgressTrainer
     ngpu = int(torch.cuda.is_available()) if args.ngpu is None else args.ngpu
     command = ["--config", args.config, "--output_dir", args.output_dir]
