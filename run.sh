@@ -129,7 +129,7 @@ if on 1; then
     fi
     if [ "$baseline" = train ]; then
         do_run python -m spft.bin.prepare_data general_text --out "$data" \
-            --paired "$data/${general}_train"
+            --paired "$data/${general}_train" "${limit[@]}"
     fi
     for domain in $domains; do
         do_run "egs2/$domain/asr1/local/data.sh" --out "$data" "${limit[@]}"

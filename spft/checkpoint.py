@@ -42,8 +42,9 @@ def write_weights(folder: str | Path, state: dict[str, Tensor], dtype=None) -> P
 
     from spft.files import atomic_write
 
+    # A clone each: tied weights share memory, which safetensors refuses.
     state = {
-        k: (v.to(dtype) if dtype and v.is_floating_point() else v).contiguous()
+        k: (v.to(dtype) if dtype and v.is_floating_point() else v).clone().contiguous()
         for k, v in state.items()
     }
     path = Path(folder) / WEIGHTS

@@ -16,6 +16,10 @@ from spft.llm import LLM
 from spft.prefix import Prefix
 from spft.projector.abs_projector import AbsProjector
 
+# Without it Adam's first steps, in which all H inputs move together, make the residual
+# larger than the embeddings, and the decoder no longer reads the text (seen: the loss rose
+# from 0.8 to 4.6 nats a token within 20 updates).
+RESIDUAL_SCALE = 0.01
 ALPHABET = " 'abcdefghijklmnopqrstuvwxyz"  # class 0 is CTC's blank
 
 
@@ -111,7 +115,7 @@ class CTCProjector(AbsProjector):
                 pieces = [(spans[a][0], spans[b - 1][1]) for a, b in _offsets(coded)]
                 start, end = torch.tensor(pieces, device=hidden.device).T
                 mean = (sums[i, end] - sums[i, start]) / (end - start)[:, None]
-                row = row + self.residual(mean)
+                row = row + RESIDUAL_SCALE * self.residual(mean)
             rows.append(row.float())
         sizes = torch.tensor([len(row) for row in rows], device=hidden.device)
         return Prefix(pad_sequence(rows, batch_first=True), sizes)
