@@ -17,8 +17,8 @@ from spft.prefix import Prefix
 from spft.projector.abs_projector import AbsProjector
 
 # Without it Adam's first steps, in which all H inputs move together, make the residual
-# larger than the embeddings, and the decoder no longer reads the text (seen: the loss rose
-# from 0.8 to 4.6 nats a token within 20 updates).
+# larger than the embeddings, and the decoder no longer reads the text (seen: the loss
+# rose from 0.8 to 4.6 nats a token within 20 updates).
 RESIDUAL_SCALE = 0.01
 ALPHABET = " 'abcdefghijklmnopqrstuvwxyz"  # class 0 is CTC's blank
 
