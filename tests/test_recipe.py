@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -24,15 +25,13 @@ def test_help_names_every_option_and_stage():
     assert result.returncode == 0
     source = (ROOT / "run.sh").read_text()
     accepted = source.split("case $1 in")[1].split("printf -v")[0]
-    import re
-
     options = set(re.findall(r"--[a-z_]+", accepted)) - {"--help"}
     assert len(options) >= 10
     shown = result.stdout
     for option in options:
         assert option in shown
     for stage in range(1, 9):
-        assert f"\n     {stage}  " in shown
+        assert re.search(rf"^ +{stage}  \S", shown, re.M)
 
 
 @pytest.mark.parametrize(

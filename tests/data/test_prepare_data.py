@@ -119,7 +119,8 @@ def test_missing_source_names_the_variable(tmp_path, monkeypatch):
     )
     database = (ROOT / "tools" / "db.sh").read_text()
     for corpus, (variable, _) in CORPORA.items():
-        if variable:
+        assert variable is None or f'"${{{variable}:=' in database
+        if variable and corpus != "general_text":  # which can do without
             monkeypatch.setenv(variable, str(tmp_path / "no"))
             monkeypatch.setattr("sys.argv", ["prepare_data", corpus])
             with pytest.raises(UserError, match=f"set {variable} "):
@@ -128,3 +129,28 @@ def test_missing_source_names_the_variable(tmp_path, monkeypatch):
             with pytest.raises(UserError, match=f"no corpus path; set {variable} "):
                 prepare_data.main()
             assert f': "${{{variable}:=}}"' in database
+
+
+def test_general_text_joins_wordnet_and_transcripts(tmp_path):
+    paired, wordnet = tmp_path / "paired", tmp_path / "wordnet"
+    paired.mkdir()
+    wordnet.mkdir()
+    (paired / "text").write_text("u1 the cat sat down\n")
+    (wordnet / "data.verb").write_text(
+        'n 1 | of moving; "She RAN to the 2 gates"; "ran off"\n'
+        'n 2 | again; "she ran to the two gates"; "the clock runs very fast"\n'
+    )
+    options = ["--paired", paired, "--source", wordnet, "--out", tmp_path / "data"]
+    result = run("prepare_data", "general_text", *options)
+    assert result.returncode == 0, result.stderr
+    lines = [
+        line.split(maxsplit=1)[1]
+        for name in ("train", "dev")
+        for line in (tmp_path / f"data/general_text/{name}/text").open()
+    ]
+    # Normalised, each once, and short examples left out.
+    assert sorted(lines) == [
+        "she ran to the two gates\n",
+        "the cat sat down\n",
+        "the clock runs very fast\n",
+    ]
