@@ -130,6 +130,10 @@ if on 1; then
     if [ "$baseline" = train ]; then
         do_run python -m spft.bin.prepare_data general_text --out "$data" \
             --paired "$data/${general}_train" "${limit[@]}"
+        if [ "$preset" = default ]; then
+            do_run python -m spft.bin.perturb_speed --data "$data/${general}_train" \
+                --factors 0.9 1.0 1.1
+        fi
     fi
     for domain in $domains; do
         do_run "egs2/$domain/asr1/local/data.sh" --out "$data" "${limit[@]}"
@@ -139,7 +143,9 @@ fi
 llm=$(python -m spft.bin.show_config "$(conf model.yaml)" llm_conf.name)
 sets=("$data/${general}_test")
 for domain in $domains; do sets+=("$data/${domain}_dev" "$data/${domain}_test"); done
-if [ "$baseline" = train ]; then sets+=("$data/${general}_train" "$data/${general}_dev"); fi
+train_set=${general}_train
+[ "$preset" != default ] || train_set+=_sp # speed-perturbed
+if [ "$baseline" = train ]; then sets+=("$data/$train_set" "$data/${general}_dev"); fi
 
 if on 2; then
     for folder in "${sets[@]}"; do need "$folder/wav.scp" 1; done
@@ -158,7 +164,7 @@ if on 3; then
         rm -rf "$exp/baseline"
         do_run cp -r "$shipped" "$exp/baseline"
     else
-        paired=("$data/${general}_train" "$data/${general}_dev")
+        paired=("$data/$train_set" "$data/${general}_dev")
         need "${paired[0]}/text" 1
         train "$(conf baseline_ctc.yaml)" "${paired[@]}" "$exp/baseline_ctc" \
             --model "$(conf model.yaml)" -- "${espnet_options[@]}"

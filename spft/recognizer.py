@@ -33,8 +33,7 @@ class Recognizer:
         if torch.cuda.is_available():
             self.model.cuda()
         self.llm = self.model.llm
-        # LoRA is trained in float32; beside bf16 weights that would cost casts.
-        self.llm.model.to(self.llm.model.dtype)
+        self.llm.merge()
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
         self.scorers = {
             name: SCORERS[name](path, vocabulary, self.llm.bos, self.llm.eos)
@@ -62,7 +61,8 @@ class Recognizer:
             BeamSearchConfig(
                 beam=config.beam,
                 length_penalty=config.length_penalty,
-                length_bonus=config.length_bonus,
+                length_bonus=config.length_bonus
+                + config.lm_length_bonus * sum(weights.values()),
             ),
         )
         order = sorted(speech.lengths, key=lambda u: -speech.lengths[u])

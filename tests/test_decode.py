@@ -19,6 +19,21 @@ def test_config_keys_that_nothing_reads(tmp_path):
         DecodeConfig.read(str(tmp_path / "none.yaml"))
 
 
+def test_the_shipped_configuration_states_the_defaults():
+    assert DecodeConfig.read("conf/decode.yaml") == DecodeConfig()
+
+
+def test_error_rate_on_dev(tmp_path):
+    (tmp_path / "entities").write_text(
+        'a\t[{"type": "size", "text": "small"}]\n'
+        'b\t[{"type": "drink", "text": "flat white"}]\n'
+    )
+    texts = {"a": "a Small latte", "b": "a flat one", "c": "thanks"}
+    assert decode.error_rate(tmp_path, texts) == ("eer", 50.0)
+    (tmp_path / "text").write_text("a a small latte\nb a flat white\nc thanks\n")
+    assert decode.error_rate(tmp_path, texts) == ("wer", pytest.approx(100 / 7))
+
+
 def run_main(module, monkeypatch, *options):
     monkeypatch.setattr("sys.argv", ["prog", *map(str, options)])
     module.main()

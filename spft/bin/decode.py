@@ -7,7 +7,8 @@
 
 Writes ``<out>/<system>/decode_plain/<set>/{text,nbest.jsonl}``, with external LMs also
 ``decode_lm``, each with a ``decode.json``: weights and timing. The weights are those
-of the configuration with the lowest WER on ``--tune``, a development set.
+of the configuration with the lowest WER on ``--tune``, a development set, or the lowest
+EER where it has no transcripts.
 """
 
 import argparse
@@ -29,6 +30,8 @@ class DecodeConfig:
         batch_size: utterances searched at once.
         length_penalty: exponent of the length that scores are divided by.
         length_bonus: added per token.
+        lm_length_bonus: added per token for each unit of external LM weight: about what
+            a token costs an LM in nats, or fusion would delete words.
         max_tokens_ratio: most tokens per position of the audio prefix, plus
         max_tokens_offset: as many more; a hypothesis that is longer is cut there.
         keep_prompt: a model that has a soft prompt keeps it, before the audio.
@@ -37,14 +40,15 @@ class DecodeConfig:
     """
 
     beam: int = 4
-    batch_size: int = 16
-    length_penalty: float = 1.0
+    batch_size: int = 32
+    length_penalty: float = 0.0
     length_bonus: float = 0.0
-    max_tokens_ratio: float = 2.0
+    lm_length_bonus: float = 3.0
+    max_tokens_ratio: float = 1.5
     max_tokens_offset: int = 10
     keep_prompt: bool = False
-    lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.35])
-    ngram_weights: list[float] = field(default_factory=lambda: [0.1, 0.2])
+    lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2])
+    ngram_weights: list[float] = field(default_factory=lambda: [0.1])
 
     @classmethod
     def read(cls, path: str | None) -> "DecodeConfig":
@@ -110,7 +114,8 @@ def main() -> None:
         decode(recognizer, {}, args, out / "decode_plain", {})
         if external and args.tune:
             weights, sweep = tune(recognizer, args.tune, args.dump)
-            decode(recognizer, weights, args, out / "decode_lm", {"sweep": sweep})
+            report = {"sweep": sweep}
+            decode(recognizer, weights, args, out / "decode_lm", report)
         elif external:
             weights = {name: fixed[name] for name in external}
             decode(recognizer, weights, args, out / "decode_lm", {})
@@ -146,19 +151,11 @@ def recognise(recognizer, folder: Path, dump: Path, weights: dict[str, float]):
 
 
 def tune(recognizer, folder: Path, dump: Path):
-    """Choose one weight after the other by the WER on ``folder``.
+    """Choose one weight after the other by the errors on ``folder``.
 
     Returns:
-        The best weights, and the WER (%) of all that were tried.
+        The best weights, and the error rate (%) of all that were tried.
     """
-    import jiwer
-
-    from spft.data.normalize import normalize
-    from spft.data.table import read_table
-
-    if not (folder / "text").exists():
-        raise UserError(f"{folder}/text: no transcripts to tune on; give the weights")
-    references = read_table(folder / "text")
     sweep: list[dict[str, float]] = []
     best = dict.fromkeys(recognizer.scorers, 0.0)
     config = recognizer.config
@@ -167,14 +164,35 @@ def tune(recognizer, folder: Path, dump: Path):
             continue
         for value in values:
             weights = {**best, name: value}
+            if any(weights.items() <= row.items() for row in sweep):
+                continue
             results, _ = recognise(recognizer, folder, dump, weights)
-            texts = [normalize(recognizer.best_text(results[u])) for u in references]
-            wer = 100 * jiwer.wer(list(references.values()), texts)
-            sweep.append({**weights, "wer": round(wer, 2)})
-            print(f"{folder.name} {weights}: WER {wer:.2f}", flush=True)
-        winner = min(sweep, key=lambda row: row["wer"])
+            texts = {u: recognizer.best_text(nbest) for u, nbest in results.items()}
+            measure, rate = error_rate(folder, texts)
+            sweep.append({**weights, measure: round(rate, 2)})
+            print(f"{folder.name} {weights}: {measure} {rate:.2f}", flush=True)
+        winner = min(sweep, key=lambda row: row[measure])
         best = {key: winner[key] for key in best}
     return best, sweep
+
+
+def error_rate(folder: Path, texts: dict[str, str]) -> tuple[str, float]:
+    """WER (%) of hypotheses, or their EER where the set has no transcripts."""
+    import jiwer
+
+    from spft.data.entities import read_entities
+    from spft.data.normalize import normalize
+    from spft.data.table import read_table
+    from spft.scoring.entity import judge_entities
+
+    if (folder / "text").exists():
+        references = read_table(folder / "text")
+        words = [normalize(texts[u]) for u in references]
+        return "wer", 100 * jiwer.wer(list(references.values()), words)
+    hypotheses = {u: tuple(normalize(text).split()) for u, text in texts.items()}
+    entities = read_entities(folder / "entities")
+    judged = judge_entities(None, hypotheses, entities)
+    return "eer", 100 * sum(not entity.right for entity in judged) / len(judged)
 
 
 def write_results(out: Path, results: dict, recognizer) -> None:

@@ -1,6 +1,8 @@
 """python -m spft.bin.report --domains music chatbot --general general_test --out FILE.
 
-Makes RESULTS.md of the score files under ``exp/`` and prints its tables.
+Makes RESULTS.md of the score files under ``exp/`` and prints its tables. With
+``--readme README.md`` the tables also go into that page, between its lines
+``<!-- results -->`` and ``<!-- end of results -->``.
 """
 
 import argparse
@@ -8,7 +10,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from spft.errors import run
+from spft.errors import UserError, run
+
+README_MARKS = ("<!-- results -->", "<!-- end of results -->")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -36,6 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         help="text file of the commands that were run (default: EXP/commands.log)",
     )
+    parser.add_argument("--readme", type=Path, help="page to put the tables into")
     return parser
 
 
@@ -57,6 +62,8 @@ def main() -> None:
         json.dump(table, stream, indent=1)
     with atomic_write(args.out) as stream:
         stream.write("\n\n".join(section.strip() for section in sections) + "\n")
+    if args.readme:
+        fill_readme(args.readme, results)
     for name, rows in results.items():
         print_table(name, rows)
     print(f"written: {args.out}")
@@ -102,6 +109,24 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
     if with_words:
         parts += [f"### WER of all decodes of {domain}", espnet_table(with_words)]
     return "\n\n".join(parts)
+
+
+def fill_readme(path: Path, results: dict[str, list]) -> None:
+    """Replace what stands between the marks of ``path`` by the domains' tables."""
+    from spft.files import atomic_write
+    from spft.scoring.table import HEADER, format_table, table_cells
+
+    page = path.read_text("utf-8") if path.is_file() else ""
+    start, end = (page.find(mark) for mark in README_MARKS)
+    if not 0 <= start < end:
+        raise UserError(f"{path}: has no lines {' … '.join(README_MARKS)}; add them")
+    tables = [
+        f"**{domain}**\n\n{format_table(HEADER, table_cells(rows))}"
+        for domain, rows in results.items()
+    ]
+    parts = [page[:start] + README_MARKS[0], *tables, page[end:]]
+    with atomic_write(path) as stream:
+        stream.write("\n\n".join(parts))
 
 
 def test_set_line(scores: dict) -> str:

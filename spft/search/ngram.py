@@ -13,8 +13,8 @@ from spft.search.kneser_ney import EOS, UNK
 class NgramLM:
     """A :class:`~spft.search.scorers.PartialScorer` around an ARPA or KenLM file.
 
-    Its words are ids of LLM tokens. Tokens that it does not know share the probability
-    of <unk> evenly.
+    Its words are ids of LLM tokens. Each token that it does not know gets the
+    probability of <unk>, as in :class:`~spft.search.scorers.VocabularyMap`.
 
     Args:
         path: the model, or a directory that holds ``ngram.arpa``.
@@ -48,10 +48,8 @@ class NgramLM:
         words = [str(token) for token in range(vocab_size)]
         words[eos_id] = EOS
         self.words = [word if word in self.model else UNK for word in words]
-        others = self.words.count(UNK)
-        if others == vocab_size - 1:
+        if self.words.count(UNK) == vocab_size - 1:
             raise UserError(f"{path}: no LLM token in it; its words must be token ids")
-        self.share = [-math.log(others) if w == UNK else 0.0 for w in self.words]
         self.bos_id = bos_id
 
     def initial(self, n: int) -> list:
@@ -61,13 +59,13 @@ class NgramLM:
         self, tokens: Tensor, candidates: Tensor, state: list
     ) -> tuple[Tensor, list]:
         base_score, unused = self.model.BaseScore, self._new_state()
-        words, share, to_nats = self.words, self.share, math.log(10)
+        words, to_nats = self.words, math.log(10)
         states = [
             self._after(token, previous)
             for token, previous in zip(tokens.tolist(), state, strict=True)
         ]
         scores = [
-            [base_score(s, words[c], unused) * to_nats + share[c] for c in row]
+            [base_score(s, words[c], unused) * to_nats for c in row]
             for s, row in zip(states, candidates.tolist(), strict=True)
         ]
         return torch.tensor(scores, device=candidates.device), states

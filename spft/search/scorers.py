@@ -69,7 +69,9 @@ class WeightedScorer:
 class VocabularyMap:
     """From an LM that knows some of the LLM's tokens to all of them.
 
-    The tokens that the LM does not know share the probability of its <unk> evenly.
+    Each token that the LM does not know gets the probability of its <unk>, undivided:
+    among these tokens the choice is the LLM's alone. Shared evenly, <unk> would cost a
+    name that the domain text lacks ten nats more, and fusion would only ever replace it.
     bos and eos of the LLM stand for the LM's own sentence boundary.
 
     Args:
@@ -98,13 +100,9 @@ class VocabularyMap:
         self.output = output
         self.input = output.clone()
         self.input[bos_id] = boundary
-        share = torch.zeros(vocab_size)
-        share[output == unk] = -torch.tensor(float(vocab_size - len(known))).log()
-        self.share = share
 
     def to(self, device: torch.device | str) -> "VocabularyMap":
         self.output, self.input = self.output.to(device), self.input.to(device)
-        self.share = self.share.to(device)
         return self
 
     def encode(self, tokens: Tensor) -> Tensor:
@@ -113,4 +111,4 @@ class VocabularyMap:
 
     def spread(self, log_probs: Tensor) -> Tensor:
         """``[N, V_lm]`` log-probabilities of the LM -> ``[N, V]`` of the LLM."""
-        return log_probs.index_select(1, self.output).add_(self.share)
+        return log_probs.index_select(1, self.output)

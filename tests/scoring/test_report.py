@@ -105,6 +105,20 @@ def test_report(tree, monkeypatch, capsys):
     assert table[4]["p_wer_versus"] < 0.001
 
 
+def test_tables_go_into_the_readme(tree, monkeypatch):
+    page = tree / "README.md"
+    page.write_text("# x\n")
+    with pytest.raises(UserError, match="README.md: has no lines"):
+        run_report(tree, monkeypatch, "--domains", "music", "--readme", "README.md")
+    page.write_text("# x\n<!-- results -->\nold\n<!-- end of results -->\nend\n")
+    for _ in range(2):
+        run_report(tree, monkeypatch, "--domains", "music", "--readme", "README.md")
+        text = page.read_text()
+        assert text.startswith("# x\n<!-- results -->\n\n**music**\n\n| system")
+        assert text.endswith("\n\n<!-- end of results -->\nend\n")
+        assert "old" not in text and text.count("**music**") == 1
+
+
 def test_missing_domain_is_one_line(tree, monkeypatch):
     with pytest.raises(
         UserError, match="chatbot: no system has scores of chatbot_test"
