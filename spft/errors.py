@@ -4,6 +4,9 @@ import errno
 import sys
 from collections.abc import Callable
 
+# How torch.save and safetensors say that the disk is full, without an errno.
+FULL = ("inline_container.cc", "No space left on device")
+
 
 class UserError(Exception):
     """Bad input: the message says what, which file, which line, and what to do."""
@@ -17,7 +20,15 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except BrokenPipeError:
         sys.exit(1)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            sys.exit(f"error: disk full while writing {error.filename or 'output'}")
-        raise
+    except Exception as error:
+        if not disk_full(error):
+            raise
+        name = getattr(error, "filename", None) or "output"
+        sys.exit(f"error: disk full while writing {name}; make room and run again")
+
+
+def disk_full(error: Exception) -> bool:
+    """Whether ``error`` is a failure to write for want of space."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC
+    return any(words in str(error) for words in FULL)

@@ -4,6 +4,8 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor
 
+from spft.errors import UserError
+
 
 class CachedEncoder(AbsEncoder):
     """Pass frames on that a frozen encoder computed once, in stage 2.
@@ -46,22 +48,32 @@ class TransformersEncoder(AbsEncoder):
         self.features = AutoFeatureExtractor.from_pretrained(name)
         model = AutoModel.from_pretrained(name)
         self.model = model.get_encoder() if model.config.is_encoder_decoder else model
+        # Whisper encodes windows of one length, in samples; the others any length.
+        self.window = getattr(self.features, "n_samples", None)
 
     def output_size(self) -> int:
         """Width of the encoder's states."""
         return self.model.config.hidden_size
 
     def forward(self, xs_pad: Tensor, ilens: Tensor, prev_states=None):
-        """Encode ``[B, N]`` samples into ``[B, T, F]`` frames and their number."""
+        """Encode ``[B, N]`` samples into ``[B, T, F]`` frames and their number.
+
+        Raises:
+            UserError: an utterance is longer than the encoder's window.
+        """
+        if self.window and int(ilens.max()) > self.window:
+            seconds = self.window / 16000
+            raise UserError(f"audio of over {seconds:g} s: this encoder hears no more")
         waves = [x[:n].cpu().numpy() for x, n in zip(xs_pad, ilens, strict=True)]
         inputs = self.features(
-            waves, sampling_rate=16000, return_tensors="pt", padding=True
+            waves,
+            sampling_rate=16000,
+            return_tensors="pt",
+            padding="max_length" if self.window else "longest",
         ).to(xs_pad.device)
-        inputs.pop("attention_mask", None)
         frames = self.model(**inputs).last_hidden_state
-        # Frames per sample: Whisper pads to its window, the others to the longest.
-        window = getattr(self.features, "n_samples", None) or int(ilens.max())
-        lengths = (ilens * frames.shape[1] / window).ceil().long()
+        samples = self.window or int(ilens.max())
+        lengths = (ilens * frames.shape[1] / samples).ceil().long()
         return frames, lengths.clamp(max=frames.shape[1]), None
 
 

@@ -176,7 +176,9 @@ class BeamSearch:
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
             past_key_values=beams.cache,
             use_cache=True,
-            logits_to_keep=1,
+            # An index, not 1: the slice of that is no matrix in memory, and its product
+            # with the output layer would copy that layer once for each utterance.
+            logits_to_keep=torch.tensor([embeds.shape[1] - 1], device=device),
         )
         return output.logits[:, -1], beams
 

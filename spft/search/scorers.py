@@ -70,8 +70,8 @@ class VocabularyMap:
     """From an LM that knows some of the LLM's tokens to all of them.
 
     Each token that the LM does not know gets the probability of its <unk>, undivided:
-    among these tokens the choice is the LLM's alone. Shared evenly, <unk> would cost a
-    name that the domain text lacks ten nats more, and fusion would only ever replace it.
+    among these tokens the choice is the LLM's alone. Shared evenly, it would cost a
+    name that the domain text lacks ten nats more, and fusion would always replace it.
     bos and eos of the LLM stand for the LM's own sentence boundary.
 
     Args:
