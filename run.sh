@@ -14,6 +14,7 @@ general=auto       # general-domain test set: auto, general or librispeech
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 keep_prompt=false  # also at inference, before the audio
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
+nj=auto            # domains adapted at the same time; auto: one a core, or a GPU
 seed=0             # of training
 
 usage() {
@@ -43,7 +44,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         -h | --help) usage; exit ;;
         --stage | --stop_stage | --preset | --domains | --baseline | --general | \
-            --prompt_vectors | --keep_prompt | --ngpu | --seed)
+            --prompt_vectors | --keep_prompt | --ngpu | --nj | --seed)
             [ $# -ge 2 ] || die "$1 needs a value"
             printf -v "${1#--}" %s "$2"
             shift 2
@@ -60,6 +61,9 @@ done
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||
     die "--general: auto, general or librispeech"
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
+for number in "$ngpu" "$nj"; do
+    [[ $number =~ ^(auto|[0-9]+)$ ]] || die "--ngpu, --nj: a number or auto, not '$number'"
+done
 for domain in $domains; do
     [ -e "egs2/$domain/asr1/local/data.sh" ] || die "no recipe egs2/$domain/asr1"
 done
@@ -91,6 +95,7 @@ if [ "$ngpu" = auto ]; then
     ngpu=0
     if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then ngpu=1; fi
 fi
+if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? ngpu : $(nproc))); fi
 mkdir -p "$exp"
 
 on() { # on N: whether stage N is to run
@@ -101,8 +106,9 @@ need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
 }
 do_run() { # do_run COMMAND…: run it and keep it for the report
-    printf '%q ' "$@" >>"$exp/commands.log"
-    echo >>"$exp/commands.log"
+    local line
+    line=$(printf '%q ' "$@")
+    echo "${line% }" >>"$exp/commands.log"
     "$@"
 }
 conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
@@ -175,25 +181,35 @@ if on 3; then
     fi
 fi
 
-for domain in $domains; do
-    text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
+check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
+    local system sentences="$data/$1_text/train/text"
+    case $stage in
+        4) need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1 ;;
+        5) need "$exp/$1/prompt/model.safetensors" 4 ;;
+        6) need "$sentences" 1 ;;
+        7)
+            for system in no_prompt soft_prompt; do
+                need "$exp/$1/$system/model.safetensors" 5
+            done
+            need "$exp/$1/ngram/ngram.arpa" 6
+            ;;
+    esac
+}
+adapt() { # adapt DOMAIN: its stages 4 to 7
+    local domain=$1 length=() tests systems options=() test decode
+    local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
     if on 4; then
-        need "$exp/baseline/model.safetensors" 3
-        need "${text[0]}/text" 1
-        length=()
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
         train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$domain/prompt" \
             --init "$exp/baseline" -- "${espnet_options[@]}" "${length[@]}"
     fi
     if on 5; then
-        need "$exp/$domain/prompt/model.safetensors" 4
         train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/soft_prompt" \
             --init "$exp/$domain/prompt" -- "${espnet_options[@]}"
         train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/no_prompt" \
             --init "$exp/baseline" -- "${espnet_options[@]}" --adapt no_prompt
     fi
     if on 6; then
-        need "${text[0]}/text" 1
         rm -rf "${exp:?}/$domain/lm"
         do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
             --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
@@ -205,12 +221,9 @@ for domain in $domains; do
     if on 7; then
         tests=("$data/${domain}_test" "$data/${general}_test")
         systems=("base=$exp/baseline")
-        options=()
         for system in no_prompt soft_prompt; do
-            need "$exp/$domain/$system/model.safetensors" 5
             systems+=("$system=$exp/$domain/$system")
         done
-        need "$exp/$domain/ngram/ngram.arpa" 6
         if [ "$keep_prompt" = true ]; then options=(--keep_prompt); fi
         do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" \
             --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump" \
@@ -224,7 +237,30 @@ for domain in $domains; do
             done
         done
     fi
-done
+}
+say_who() { # say_who NAME: before each line; a progress bar's states become lines
+    stdbuf -o0 tr '\r' '\n' | sed -u "/^ *\$/d; s/^/[$1] /"
+}
+
+if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then
+    for domain in $domains; do check_domain "$domain"; done
+    read -ra names <<<"$domains"
+    [ "$nj" -le ${#names[@]} ] || nj=${#names[@]}
+    if [ "$nj" -le 1 ]; then
+        for domain in $domains; do adapt "$domain"; done
+    else
+        # Two jobs of one thread each do more than one of two threads.
+        threads=$((OMP_NUM_THREADS / nj))
+        export OMP_NUM_THREADS=$((threads > 1 ? threads : 1)) TQDM_MININTERVAL=10
+        jobs=()
+        for domain in $domains; do
+            while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
+            adapt "$domain" > >(say_who "$domain") 2>&1 &
+            jobs+=($!)
+        done
+        for job in "${jobs[@]}"; do wait "$job" || die "a domain failed, see above"; done
+    fi
+fi
 
 if on 8; then
     results=RESULTS.md

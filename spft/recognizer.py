@@ -63,6 +63,7 @@ class Recognizer:
                 length_penalty=config.length_penalty,
                 length_bonus=config.length_bonus
                 + config.lm_length_bonus * sum(weights.values()),
+                no_repeat_ngram_size=config.no_repeat_ngram_size,
             ),
         )
         order = sorted(speech.lengths, key=lambda u: -speech.lengths[u])

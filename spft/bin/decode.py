@@ -34,6 +34,8 @@ class DecodeConfig:
             a token costs an LM in nats, or fusion would delete words.
         max_tokens_ratio: most tokens per position of the audio prefix, plus
         max_tokens_offset: as many more; a hypothesis that is longer is cut there.
+        no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
+            or the decoder might loop; 0 allows all.
         keep_prompt: a model that has a soft prompt keeps it, before the audio.
         lm_weights: LM weights to choose from on dev, without the n-gram; then
         ngram_weights: those of the n-gram, beside the chosen LM weight.
@@ -46,9 +48,10 @@ class DecodeConfig:
     lm_length_bonus: float = 3.0
     max_tokens_ratio: float = 1.5
     max_tokens_offset: int = 10
+    no_repeat_ngram_size: int = 4
     keep_prompt: bool = False
     lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2])
-    ngram_weights: list[float] = field(default_factory=lambda: [0.1])
+    ngram_weights: list[float] = field(default_factory=lambda: [0.2])
 
     @classmethod
     def read(cls, path: str | None) -> "DecodeConfig":

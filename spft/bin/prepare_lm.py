@@ -15,9 +15,9 @@ from pathlib import Path
 from spft.errors import UserError, run
 
 # This share of the tokens that occur once is left out of the token list, so that <unk>
-# occurs in training and gets a probability. The share is small because rare tokens are
+# occurs in training as often as it will in other text. Not all: rare tokens are the
 # parts of the very names that the LM is to teach.
-UNSEEN_SHARE = 0.1
+UNSEEN_SHARE = 0.5
 
 
 def get_parser() -> argparse.ArgumentParser:

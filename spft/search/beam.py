@@ -38,6 +38,8 @@ class BeamSearchConfig:
             no open one looks better at its present length (a heuristic where
             ``length_penalty > 0``); "never" that none could be better at any length.
         min_tokens: eos is forbidden before so many tokens.
+        no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
+            which ends loops; 0 allows all.
         pre_beam: how many tokens of each hypothesis the partial scorers see.
     """
 
@@ -47,6 +49,7 @@ class BeamSearchConfig:
     length_bonus: float = 0.0
     early_stopping: bool | Literal["never"] = False
     min_tokens: int = 0
+    no_repeat_ngram_size: int = 0
     pre_beam: int = 40
 
     def __post_init__(self):
@@ -205,6 +208,8 @@ class BeamSearch:
         if step <= self.config.min_tokens:
             scores = scores.clone()
             scores[:, self.eos_id] = -torch.inf
+        if repeated := self._repeated(beams.tokens.flatten(0, 1)):
+            scores = scores.index_put(repeated, scores.new_tensor(-torch.inf))
         if not self.partial:
             return None, scores, parts
 
@@ -222,6 +227,19 @@ class BeamSearch:
             parts[name] = log_probs * weighted.weight
             scores = scores + parts[name]
         return candidates, scores, parts
+
+    def _repeated(self, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Rows of ``tokens [N, t]`` and what would repeat one of their n-grams."""
+        context = self.config.no_repeat_ngram_size - 1
+        if not 0 <= context < tokens.shape[1]:
+            return None
+        followed = tokens[:, context:]  # by it, `context` tokens before
+        if context:
+            windows = tokens.unfold(1, context, 1)
+            rows, at = (windows[:, :-1] == windows[:, -1:]).all(-1).nonzero().T
+        else:
+            rows, at = torch.ones_like(followed).nonzero().T
+        return rows, followed[rows, at]
 
     def _advance(
         self,

@@ -81,6 +81,20 @@ def test_min_tokens_equals_generate():
     assert all(len(h.tokens) >= 5 for row in results for h in row)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_repeat_ngram_equals_generate(size):
+    differ = 0
+    for seed in range(4):
+        model, prefix = tiny_llama(seed=seed), random_prefix([4, 6], seed=seed)
+        options = dict(no_repeat_ngram_size=size)
+        texts, _ = hf_generate(model, prefix, 4, 12, **options)
+        search = BeamSearch(model, BOS, EOS, config=BeamSearchConfig(**options))
+        assert tokens_of(search(prefix, [12] * 2)) == texts
+        free = BeamSearch(model, BOS, EOS)
+        differ += tokens_of(free(prefix, [12] * 2)) != texts
+    assert differ  # otherwise nothing was tested
+
+
 def test_batch_equals_one_by_one_with_different_limits():
     model, prefix = tiny_llama(), random_prefix([3, 8, 0, 5])
     scorers = {"lm": WeightedScorer(TableLM(37, 5), 0.4)}

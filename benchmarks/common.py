@@ -1,0 +1,65 @@
+"""What the benchmarks share: the model, the text, a clock, a table."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from spft.llm import LLM
+
+LORA = {
+    "r": 16,
+    "lora_alpha": 32,
+    "target_modules": "all-linear",
+    "exclude_modules": ["lm_head"],
+}
+
+
+def load_llm(dtype: str = "bfloat16", device: str = "cpu") -> LLM:
+    """The default preset's LLM with LoRA, whose product is not zero."""
+    torch.manual_seed(0)
+    llm = LLM("smollm2-135m", dtype=dtype, lora=LORA).to(device)
+    for name, parameter in llm.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=1e-3)
+    return llm
+
+
+def sentences(llm: LLM, path: Path) -> list[list[int]]:
+    """Token ids of a Kaldi text, in its order."""
+    from spft.data.table import read_table
+
+    return [llm.encode(text) for text in read_table(path).values()]
+
+
+def pad(rows: list[list[int]], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids ``[B, L]`` padded with -1, and lengths ``[B]``."""
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    text = torch.full((len(rows), int(lengths.max())), -1)
+    for out, row in zip(text, rows, strict=True):
+        out[: len(row)] = torch.tensor(row)
+    return text.to(device), lengths
+
+
+def seconds(function: Callable[[], object], device: str = "cpu") -> float:
+    """Time of one call, after the device has finished."""
+    synchronise(device)
+    start = time.perf_counter()
+    function()
+    synchronise(device)
+    return time.perf_counter() - start
+
+
+def synchronise(device: str) -> None:
+    """Wait for an accelerator."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def table(header: list[str], rows: list[list]) -> str:
+    """A markdown table."""
+    from spft.scoring.table import format_table
+
+    cells = [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in r] for r in rows]
+    return format_table(header, cells)

@@ -1,0 +1,125 @@
+"""Sentences a second in the text-only stages, against the plain loop.
+
+    python -m benchmarks.text_stage --text data/music_text/train/text
+
+The plain loop is what one writes with transformers alone: the prompt before every
+sentence, batches in corpus order, padded, logits everywhere. Ours: the prompt's keys and
+values once a batch, batches by length, logits at labels. Both compute the same loss in
+float32 (checked); the speeds are of bfloat16 weights, in turns, in one run.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.common import load_llm, pad, seconds, sentences, table
+from spft.adapt.soft_prompt import SoftPrompt
+from spft.llm import LLM
+from spft.prefix import Prefix
+
+STAGES = {"prompt": "prompt", "decoder": "lora_"}
+
+
+def plain_loss(llm: LLM, prompt: torch.Tensor, text, lengths) -> torch.Tensor:
+    """Mean loss per label through the plain way."""
+    batch, width = len(text), len(prompt)
+    inputs = F.pad(text, (1, 0), value=llm.bos).clamp(min=0)
+    labels = F.pad(text, (0, 1), value=-100).masked_fill(
+        torch.arange(text.shape[1] + 1, device=text.device) == lengths[:, None], llm.eos
+    )
+    labels[labels == -1] = -100
+    before = prompt.to(llm.embed(inputs).dtype).expand(batch, -1, -1)
+    mask = torch.arange(inputs.shape[1], device=text.device) <= lengths[:, None]
+    logits = llm.model(
+        inputs_embeds=torch.cat([before, llm.embed(inputs)], 1),
+        attention_mask=F.pad(mask, (width, 0), value=True).long(),
+        use_cache=False,
+    ).logits
+    logits = logits[:, width:].float().flatten(0, 1)
+    return F.cross_entropy(logits, labels.flatten(), ignore_index=-100)
+
+
+def shared_loss(llm: LLM, prompt: torch.Tensor, text, lengths) -> torch.Tensor:
+    """Mean loss per label through the project's way."""
+    prefix = Prefix(prompt[None], torch.tensor([len(prompt)], device=prompt.device))
+    return llm(prefix, text, lengths).mean()
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--text", type=Path, required=True, help="Kaldi text")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[30, 50, 100, 300])
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batches", type=int, default=6, help="timed for each row")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+
+    check(args)
+    llm = load_llm(device=args.device)
+    rows = sentences(llm, args.text)
+    by_length = sorted(rows, key=len)
+    sample = range(0, len(rows) - args.batch, len(rows) // args.batches)
+    batches = {
+        "plain": [pad(rows[i : i + args.batch], args.device) for i in sample],
+        "shared": [pad(by_length[i : i + args.batch], args.device) for i in sample],
+    }
+    results = []
+    for stage in STAGES:
+        for length in args.lengths:
+            speed = measure(llm, stage, length, batches, args.device)
+            ratio = speed["shared"] / speed["plain"]
+            results.append([stage, length, speed["plain"], speed["shared"], ratio])
+    header = ["stage", "d", "plain sent/s", "shared sent/s", "ratio"]
+    print(table(header, results))
+
+
+def check(args: argparse.Namespace) -> None:
+    """Both ways give the same loss and the same gradients in float32."""
+    llm = load_llm("float32", args.device)
+    text, lengths = pad(sentences(llm, args.text)[:8], args.device)
+    prompt = SoftPrompt(llm, 50).to(args.device).embeds
+    found = []
+    for loss in (plain_loss, shared_loss):
+        value = loss(llm, prompt, text, lengths)
+        (gradient,) = torch.autograd.grad(value, prompt)
+        found.append((value, gradient))
+    torch.testing.assert_close(*(value for value, _ in found), rtol=1e-4, atol=0)
+    torch.testing.assert_close(*(g for _, g in found), rtol=1e-2, atol=1e-6)
+    print(f"loss in float32: {found[0][0]:.6f} (plain), {found[1][0]:.6f} (shared)")
+
+
+def measure(llm: LLM, stage: str, length: int, batches: dict, device: str) -> dict:
+    """Sentences a second of both ways, in turns."""
+    prompt = SoftPrompt(llm, length).to(device).embeds
+    prompt.requires_grad_(stage == "prompt")
+    for name, parameter in llm.named_parameters():
+        parameter.requires_grad_(stage == "decoder" and "lora_" in name)
+    trained = [p for p in llm.parameters() if p.requires_grad] or [prompt]
+    optimizer = torch.optim.AdamW(trained, lr=1e-6)
+
+    def step(loss, batch):
+        with torch.autocast(device, dtype=torch.bfloat16):
+            value = loss(llm, prompt, *batch)
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    ways = {"plain": plain_loss, "shared": shared_loss}
+    for name, loss in ways.items():
+        step(loss, batches[name][0])  # warm up
+    spent = dict.fromkeys(ways, 0.0)
+    for i in range(len(batches["plain"])):
+        for name, loss in ways.items():
+            batch = batches[name][i]
+            spent[name] += seconds(lambda loss=loss, b=batch: step(loss, b), device)
+    count = sum(len(text) for text, _ in batches["plain"])
+    return {name: count / time for name, time in spent.items()}
+
+
+if __name__ == "__main__":
+    main()
