@@ -3,9 +3,9 @@
     python -m benchmarks.text_stage --text data/music_text/train/text
 
 The plain loop is what one writes with transformers alone: the prompt before every
-sentence, batches in corpus order, padded, logits everywhere. Ours: the prompt's keys and
-values once a batch, batches by length, logits at labels. Both compute the same loss in
-float32 (checked); the speeds are of bfloat16 weights, in turns, in one run.
+sentence, batches in corpus order, padded, all logits. Ours: the prompt's keys and
+values once a batch, batches by length, logits at labels. Both compute the same loss and
+gradient in float32 (checked); the speeds are of bfloat16 weights, in turns, in one run.
 """
 
 import argparse

@@ -1,8 +1,11 @@
 """The decoder-only LLM: a transformers model, tuned whole or through LoRA (peft)."""
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from spft.errors import UserError
 from spft.prefix import Prefix
@@ -115,10 +118,21 @@ class LLM(nn.Module):
         labels = labels.masked_fill(positions[None, :] == lengths[:, None], self.eos)
         shared = prefix.batch_size == 1 < text.shape[0]
         run = self._after_shared_prefix if shared else self._after_own_prefix
-        hidden = run(prefix, self.embed(inputs), valid)
+        with self._attention():
+            hidden = run(prefix, self.embed(inputs), valid)
         # The output layer dominates the cost, so it sees labels only.
         logits = self.model.get_output_embeddings()(hidden[valid])
         return F.cross_entropy(logits.float(), labels[valid], reduction="none")
+
+    def _attention(self) -> contextlib.AbstractContextManager:
+        """Which attention kernel to use.
+
+        On a CPU the backward pass of torch's fused kernel costs as much as all matrix
+        products of a step where rows are short, as sentences are.
+        """
+        if self.device.type == "cpu" and torch.is_grad_enabled():
+            return sdpa_kernel(SDPBackend.MATH)
+        return contextlib.nullcontext()
 
     def _after_own_prefix(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
         before, before_mask = prefix.left_padded()

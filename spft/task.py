@@ -149,6 +149,8 @@ class SpeechLLMTask(AbsTask):
         )
         for folder in args.init:
             model.load_stage(read_weights(folder))
+        if not any(parameter.requires_grad for parameter in llm.parameters()):
+            llm.merge()
         cls._llm = llm
         logging.info(f"training {model.trained_parameters:,} parameters")
         return model
