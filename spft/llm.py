@@ -94,6 +94,17 @@ class LLM(nn.Module):
         """Text of token ids."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
 
+    def pieces(self) -> list[str]:
+        """What each token of the vocabulary adds to a text, word marks as spaces."""
+        # Some tokenizers drop the first token's word mark: so none stands first.
+        first, size = self.encode("a"), len(self.tokenizer)
+        texts = self.tokenizer.batch_decode(
+            [[*first, token] for token in range(size)],
+            clean_up_tokenization_spaces=False,
+        )
+        width = self.model.get_output_embeddings().weight.shape[0]
+        return [text.removeprefix("a") for text in texts] + [""] * (width - size)
+
     def texts(self, tokens: Tensor, lengths: Tensor) -> list[str]:
         """Texts of a padded batch ``[B, L]``."""
         rows = zip(tokens.tolist(), lengths.tolist(), strict=True)

@@ -10,7 +10,9 @@ from spft.adapt.soft_prompt import SoftPrompt
 from spft.checkpoint import load_model
 from spft.data.speech import SpeechSource
 from spft.prefix import Prefix
+from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
+from spft.search.ctc import CTCPrefixScorer, Spelling
 from spft.search.neural_lm import NeuralLM
 from spft.search.ngram import NgramLM
 from spft.search.scorers import WeightedScorer
@@ -34,6 +36,7 @@ class Recognizer:
             self.model.cuda()
         self.llm = self.model.llm
         self.llm.merge()
+        self._spelling: Spelling | None = None
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
         self.scorers = {
             name: SCORERS[name](path, vocabulary, self.llm.bos, self.llm.eos)
@@ -53,25 +56,28 @@ class Recognizer:
     ) -> dict[str, list[Hypothesis]]:
         """Decode all utterances; those of similar length share a batch."""
         config = self.config
-        search = BeamSearch(
-            self.llm.model,
-            self.llm.bos,
-            self.llm.eos,
-            {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()},
-            BeamSearchConfig(
-                beam=config.beam,
-                length_penalty=config.length_penalty,
-                length_bonus=config.length_bonus
-                + config.lm_length_bonus * sum(weights.values()),
-                no_repeat_ngram_size=config.no_repeat_ngram_size,
-            ),
+        external = {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()}
+        search_config = BeamSearchConfig(
+            beam=config.beam,
+            length_penalty=config.length_penalty,
+            length_bonus=config.length_bonus
+            + config.lm_length_bonus * sum(weights.values()),
+            no_repeat_ngram_size=config.no_repeat_ngram_size,
         )
         order = sorted(speech.lengths, key=lambda u: -speech.lengths[u])
         results = {}
         with tqdm(total=len(order), desc=f"decoding {name}", unit="utt") as bar:
             for i in range(0, len(order), config.batch_size):
                 batch = order[i : i + config.batch_size]
-                prefix, audio_lengths = self._prefix([speech.load(u) for u in batch])
+                frames, lengths = self._pad([speech.load(u) for u in batch])
+                prefix, audio_lengths = self._prefix(frames, lengths)
+                search = BeamSearch(
+                    self.llm.model,
+                    self.llm.bos,
+                    self.llm.eos,
+                    self._ctc(frames, lengths) | external,
+                    search_config,
+                )
                 limits = [
                     int(n * config.max_tokens_ratio) + config.max_tokens_offset
                     for n in audio_lengths.tolist()
@@ -80,14 +86,36 @@ class Recognizer:
                 bar.update(len(batch))
         return results
 
-    @torch.inference_mode()
-    def _prefix(self, arrays: list) -> tuple[Prefix, torch.Tensor]:
+    def _pad(self, arrays: list) -> tuple[torch.Tensor, torch.Tensor]:
         tensors = [torch.from_numpy(array).float() for array in arrays]
         speech = pad_sequence(tensors, batch_first=True).to(self.llm.device)
-        lengths = torch.tensor([len(t) for t in tensors], device=self.llm.device)
+        return speech, torch.tensor([len(t) for t in tensors], device=self.llm.device)
+
+    @torch.inference_mode()
+    def _prefix(
+        self, speech: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[Prefix, torch.Tensor]:
         with self.model.autocast():
             prefix, _ = self.model.audio_prefix(speech, lengths)
         audio_lengths = prefix.lengths
         if self.config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):
             prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
         return prefix, audio_lengths
+
+    @torch.inference_mode()
+    def _ctc(
+        self, speech: torch.Tensor, lengths: torch.Tensor
+    ) -> dict[str, WeightedScorer]:
+        projector = self.model.projector
+        if not self.config.ctc_weight or not isinstance(projector, CTCProjector):
+            return {}
+        if self._spelling is None:
+            spelling = Spelling.of(self.llm.pieces(), ALPHABET)
+            self._spelling = spelling.to(self.llm.device)
+        with self.model.autocast():
+            frames, lengths, _ = self.model.encoder(speech, lengths)
+            log_probs = projector.log_probs(frames, lengths)
+        scorer = CTCPrefixScorer(
+            log_probs, lengths, self._spelling, self.llm.bos, self.llm.eos
+        )
+        return {"ctc": WeightedScorer(scorer, self.config.ctc_weight)}

@@ -115,9 +115,11 @@ def test_keeping_the_prompt_changes_what_the_decoder_sees(stages, tiny_data):
     speech = find_speech(tiny_data / "paired", Path("none"))
     kept = DecodeConfig(beam=2, keep_prompt=True)
     waves = [speech.load(u) for u in speech.lengths]
-    with_prompt, audio = Recognizer(stages / "soft", kept, {})._prefix(waves)
+    soft = Recognizer(stages / "soft", kept, {})
+    with_prompt, audio = soft._prefix(*soft._pad(waves))
     assert (with_prompt.lengths - audio).tolist() == [4] * len(waves)
-    without_prompt, audio = Recognizer(stages / "plain", kept, {})._prefix(waves)
+    plain = Recognizer(stages / "plain", kept, {})
+    without_prompt, audio = plain._prefix(*plain._pad(waves))
     assert torch.equal(without_prompt.lengths, audio)
 
 

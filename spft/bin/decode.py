@@ -28,6 +28,8 @@ class DecodeConfig:
     Attributes:
         beam: hypotheses kept per utterance; also the size of the n-best list.
         batch_size: utterances searched at once.
+        ctc_weight: of the CTC head's prefix score beside the LLM's, where the projector
+            has such a head.
         length_penalty: exponent of the length that scores are divided by.
         length_bonus: added per token.
         lm_length_bonus: added per token for each unit of external LM weight: about what
@@ -43,6 +45,7 @@ class DecodeConfig:
 
     beam: int = 4
     batch_size: int = 32
+    ctc_weight: float = 0.0
     length_penalty: float = 0.0
     length_bonus: float = 0.0
     lm_length_bonus: float = 3.0

@@ -87,6 +87,10 @@ class CTCProjector(AbsProjector):
                 stats["cer"] = logits.new_tensor(jiwer.cer(texts, strings))
         return self._embed(hidden, spelt, llm), stats
 
+    def log_probs(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Log-probabilities ``[B, T, K]`` of blank (0) and the letters of ALPHABET."""
+        return self.letters(self._hidden(frames, lengths)).float().log_softmax(-1)
+
     def _hidden(self, frames: Tensor, lengths: Tensor) -> Tensor:
         valid = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
         normal = torch.zeros_like(frames, dtype=torch.float32)

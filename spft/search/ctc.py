@@ -1,0 +1,168 @@
+"""Joint CTC/LLM search: the CTC head judges what the LLM proposes.
+
+The CTC prefix score of Watanabe et al. (IEEE JSTSP 2017, section IV.C), for a head over
+letters and hypotheses of an LLM's tokens: a token is scored by the letters it spells.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Log-probabilities below are raised to it, so that sums over frames keep their digits.
+FLOOR = -30.0
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """The letters of each of the LLM's tokens, as classes of the CTC head.
+
+    Attributes:
+        classes: ``[V, P]``, padded with 0.
+        lengths: ``[V]``; -1 for a token with characters that the head does not know.
+        space: the class of " ".
+    """
+
+    classes: Tensor
+    lengths: Tensor
+    space: int
+
+    @classmethod
+    def of(cls, tokens: list[str], alphabet: str) -> "Spelling":
+        """Of the ``V`` tokens' texts; class 0 is CTC's blank."""
+        index = {letter: i for i, letter in enumerate(alphabet, 1)}
+        known = [all(letter in index for letter in token) for token in tokens]
+        lengths = torch.tensor(
+            [len(t) if ok and t else -1 for t, ok in zip(tokens, known, strict=True)]
+        )
+        classes = torch.zeros(len(tokens), max(1, int(lengths.max())), dtype=torch.long)
+        for row, token, length in zip(classes, tokens, lengths.tolist(), strict=True):
+            if length > 0:
+                row[:length] = torch.tensor([index[letter] for letter in token])
+        return cls(classes, lengths, index[" "])
+
+    def to(self, device: torch.device | str) -> "Spelling":
+        return Spelling(self.classes.to(device), self.lengths.to(device), self.space)
+
+
+@dataclass(frozen=True)
+class _Prefixes:
+    """The forward variables of ``M`` letter strings.
+
+    Column t + 1 is after frame t, column 0 before any.
+    """
+
+    utterance: Tensor  # [M], row of the log-probabilities
+    letter: Tensor  # [M, T + 1], ends in its last letter
+    blank: Tensor  # [M, T + 1], ends in blank
+    last: Tensor  # [M], its last letter, 0 if there is none
+    score: Tensor  # [M], log-probability of all strings that begin so
+
+    def __getitem__(self, rows: Tensor) -> "_Prefixes":
+        return _Prefixes(*(value[rows] for value in vars(self).values()))
+
+
+class CTCPrefixScorer:
+    """A :class:`~spft.search.scorers.PartialScorer` for one batch of utterances.
+
+    Args:
+        log_probs: ``[B, T, K]`` of the CTC head, class 0 the blank.
+        lengths: ``[B]`` valid frames.
+        spelling: of the LLM's tokens.
+        bos_id: the token before the text.
+        eos_id: the token after it.
+    """
+
+    def __init__(
+        self,
+        log_probs: Tensor,
+        lengths: Tensor,
+        spelling: Spelling,
+        bos_id: int,
+        eos_id: int,
+    ):
+        log_probs = log_probs.float().clamp(min=FLOOR)
+        frames = torch.arange(log_probs.shape[1], device=log_probs.device)
+        padding = frames >= lengths.to(log_probs.device)[:, None]
+        # Padding is blank for sure, so that the last column is that of the last frame.
+        log_probs = log_probs.masked_fill(padding[..., None], FLOOR)
+        log_probs[..., 0] = log_probs[..., 0].masked_fill(padding, 0.0)
+        self.log_probs = log_probs.transpose(1, 2).contiguous()  # [B, K, T]
+        self.spelling, self.bos_id, self.eos_id = spelling, bos_id, eos_id
+
+    def initial(self, n: int) -> _Prefixes:
+        """The empty strings, one for each utterance."""
+        blank = torch.nn.functional.pad(self.log_probs[:, 0].cumsum(1), (1, 0))
+        nothing = torch.zeros(n, dtype=torch.long, device=blank.device)
+        return _Prefixes(
+            utterance=torch.arange(n, device=blank.device),
+            letter=torch.full_like(blank, -torch.inf),
+            blank=blank,
+            last=nothing,
+            score=blank.new_zeros(n),
+        )
+
+    def score_partial(
+        self, tokens: Tensor, candidates: Tensor, state: _Prefixes
+    ) -> tuple[Tensor, _Prefixes]:
+        """Log-probabilities ``[N, C]`` of ``candidates`` after ``tokens [N]``."""
+        # bos spells nothing, and so it leaves the state as it is.
+        state = self._extend(state, tokens)
+        count = candidates.shape[1]
+        rows = torch.arange(len(tokens), device=tokens.device)
+        extended = self._extend(
+            state[rows.repeat_interleave(count)], candidates.flatten()
+        )
+        scores = extended.score.view_as(candidates) - state.score[:, None]
+        unknown = self.spelling.lengths[candidates] < 0
+        scores = scores.masked_fill(unknown, -torch.inf)
+        ends = torch.logaddexp(state.letter[:, -1], state.blank[:, -1]) - state.score
+        scores = torch.where(candidates == self.eos_id, ends[:, None], scores)
+        return scores, state
+
+    def select(self, state: _Prefixes, index: Tensor) -> _Prefixes:
+        return state[index]
+
+    def _extend(self, prefixes: _Prefixes, tokens: Tensor) -> _Prefixes:
+        """The strings with their tokens' letters after them."""
+        classes, lengths = self.spelling.classes[tokens], self.spelling.lengths[tokens]
+        for position in range(max(0, int(lengths.max()))):
+            # A space at the start is the tokenizer's word mark, which nobody says.
+            mark = (prefixes.last == 0) & (classes[:, position] == self.spelling.space)
+            rows = ((lengths > position) & ~mark).nonzero()[:, 0]
+            longer = self._append(prefixes[rows], classes[rows, position])
+            if len(rows) == len(tokens):
+                prefixes = longer
+                continue
+            prefixes = _Prefixes(
+                *(
+                    old.index_copy(0, rows, new)
+                    for old, new in zip(
+                        vars(prefixes).values(), vars(longer).values(), strict=True
+                    )
+                )
+            )
+        return prefixes
+
+    def _append(self, prefixes: _Prefixes, letter: Tensor) -> _Prefixes:
+        """The strings with one letter each after them."""
+        emit = self.log_probs[prefixes.utterance, letter]  # [M, T]
+        silence = self.log_probs[prefixes.utterance, 0]
+        before = torch.logaddexp(prefixes.letter, prefixes.blank)[:, :-1]
+        # The same letter again needs a blank between the two.
+        again = (prefixes.last == letter)[:, None]
+        before = torch.where(again, prefixes.blank[:, :-1], before)
+        new_letter = _stay(before, emit)
+        new_blank = _stay(new_letter[:, :-1], silence)
+        score = torch.logsumexp(before + emit, 1)
+        return _Prefixes(prefixes.utterance, new_letter, new_blank, letter, score)
+
+
+def _stay(enter: Tensor, emit: Tensor) -> Tensor:
+    """Solve ``x[t] = emit[t] + log(exp(x[t - 1]) + exp(enter[t]))``: ``[M, T + 1]``.
+
+    Column 0 is before any frame. The recurrence unrolls into a cumulative sum.
+    """
+    total = emit.cumsum(1)
+    inside = total + torch.logcumsumexp(enter - (total - emit), 1)
+    return torch.nn.functional.pad(inside, (1, 0), value=-torch.inf)
