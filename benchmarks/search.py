@@ -110,13 +110,10 @@ def by_generate(recognizer, config, speech: SpeechSource) -> dict[str, list[int]
     results = {}
     for i in range(0, len(order), config.batch_size):
         batch = order[i : i + config.batch_size]
-        prefix, lengths = recognizer._prefix(
-            *recognizer._pad([speech.load(u) for u in batch])
-        )
-        limit = int(int(lengths.max()) * config.max_tokens_ratio)
-        limit += config.max_tokens_offset
+        frames = recognizer.encode([speech.load(u) for u in batch])
+        prefix, limits = recognizer.prefix(*frames)
         with torch.inference_mode():
-            found = generate(recognizer.llm, prefix, config.beam, limit)
+            found = generate(recognizer.llm, prefix, config.beam, max(limits))
         results |= zip(batch, found, strict=True)
     return results
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from spft.adapt.abs_adapt import AbsAdapt
 from spft.errors import UserError
 from spft.llm import LLM
-from spft.prefix import Prefix
 from spft.projector.abs_projector import AbsProjector
 
 
@@ -31,7 +30,6 @@ class SpeechLLM(AbsESPnetModel):
         llm_weight: weight of the next-token loss under the audio embeddings; at 0 the
             LLM is not run at all, which trains the projector by its own loss.
         ctc_weight: weight of a CTC projector's loss.
-        text_weight: in paired batches, weight of the loss under the text prefix.
         autocast: dtype of autocast, or None to compute in the weights' own.
     """
 
@@ -44,7 +42,6 @@ class SpeechLLM(AbsESPnetModel):
         trainable: list[str],
         llm_weight: float = 1.0,
         ctc_weight: float = 0.3,
-        text_weight: float = 0.0,
         autocast: str | None = "bfloat16",
     ):
         super().__init__()
@@ -54,7 +51,6 @@ class SpeechLLM(AbsESPnetModel):
         self.adapt = adapt
         self.llm_weight = llm_weight
         self.ctc_weight = ctc_weight
-        self.text_weight = text_weight
         self.autocast_dtype = getattr(torch, autocast) if autocast else None
         self.saved: set[str] = set()  # what a checkpoint of this model must hold
         self._set_trainable(trainable)
@@ -137,13 +133,6 @@ class SpeechLLM(AbsESPnetModel):
             return contextlib.nullcontext()
         return torch.autocast(self.llm.device.type, dtype=self.autocast_dtype)
 
-    def audio_prefix(
-        self, speech: Tensor, lengths: Tensor, texts: list[str] | None = None
-    ) -> tuple[Prefix, dict[str, Tensor]]:
-        """Audio embeddings of a batch and, given texts, the projector's own figures."""
-        frames, lengths, _ = self.encoder(speech, lengths)
-        return self.projector(frames, lengths, self.llm, texts)
-
     def forward(
         self,
         text: Tensor,
@@ -176,15 +165,12 @@ class SpeechLLM(AbsESPnetModel):
 
     def _paired_loss(self, text, text_lengths, speech, speech_lengths, stats) -> Tensor:
         texts = self.llm.texts(text, text_lengths)
-        prefix, figures = self.audio_prefix(speech, speech_lengths, texts)
+        frames, lengths, _ = self.encoder(speech, speech_lengths)
+        prefix, figures = self.projector(frames, lengths, self.llm, texts)
         weights = {"ctc": self.ctc_weight}
         if self.llm_weight:
             figures["llm"] = self.llm(prefix, text, text_lengths).mean()
             weights["llm"] = self.llm_weight
-        if self.text_weight:
-            prefix = self.adapt(text, text_lengths, self.llm)
-            figures["text"] = self.llm(prefix, text, text_lengths).mean()
-            weights["text"] = self.text_weight
         for name, value in figures.items():
             stats[f"loss_{name}" if name in weights else name] = value.detach()
         losses = [w * figures[name] for name, w in weights.items() if name in figures]

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
@@ -63,14 +65,15 @@ class Recognizer:
             length_bonus=config.length_bonus
             + config.lm_length_bonus * sum(weights.values()),
             no_repeat_ngram_size=config.no_repeat_ngram_size,
+            pre_beam=config.pre_beam,
         )
         order = sorted(speech.lengths, key=lambda u: -speech.lengths[u])
         results = {}
         with tqdm(total=len(order), desc=f"decoding {name}", unit="utt") as bar:
             for i in range(0, len(order), config.batch_size):
                 batch = order[i : i + config.batch_size]
-                frames, lengths = self._pad([speech.load(u) for u in batch])
-                prefix, audio_lengths = self._prefix(frames, lengths)
+                frames, lengths = self.encode([speech.load(u) for u in batch])
+                prefix, limits = self.prefix(frames, lengths)
                 search = BeamSearch(
                     self.llm.model,
                     self.llm.bos,
@@ -78,34 +81,38 @@ class Recognizer:
                     self._ctc(frames, lengths) | external,
                     search_config,
                 )
-                limits = [
-                    int(n * config.max_tokens_ratio) + config.max_tokens_offset
-                    for n in audio_lengths.tolist()
-                ]
                 results |= zip(batch, search(prefix, limits), strict=True)
                 bar.update(len(batch))
         return results
 
-    def _pad(self, arrays: list) -> tuple[torch.Tensor, torch.Tensor]:
-        tensors = [torch.from_numpy(array).float() for array in arrays]
-        speech = pad_sequence(tensors, batch_first=True).to(self.llm.device)
-        return speech, torch.tensor([len(t) for t in tensors], device=self.llm.device)
-
     @torch.inference_mode()
-    def _prefix(
-        self, speech: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[Prefix, torch.Tensor]:
+    def encode(self, speech: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Encoder frames ``[B, T, F]`` of a batch and their lengths ``[B]``."""
+        tensors = [torch.from_numpy(array).float() for array in speech]
+        lengths = torch.tensor([len(tensor) for tensor in tensors])
+        padded = pad_sequence(tensors, batch_first=True)
         with self.model.autocast():
-            prefix, _ = self.model.audio_prefix(speech, lengths)
-        audio_lengths = prefix.lengths
-        if self.config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):
-            prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
-        return prefix, audio_lengths
+            frames, lengths, _ = self.model.encoder(
+                padded.to(self.llm.device), lengths.to(self.llm.device)
+            )
+        return frames, lengths
 
     @torch.inference_mode()
-    def _ctc(
-        self, speech: torch.Tensor, lengths: torch.Tensor
-    ) -> dict[str, WeightedScorer]:
+    def prefix(self, frames: Tensor, lengths: Tensor) -> tuple[Prefix, list[int]]:
+        """What stands before the text, and the most tokens that may follow it."""
+        config = self.config
+        with self.model.autocast():
+            prefix, _ = self.model.projector(frames, lengths, self.llm)
+        limits = [
+            int(n * config.max_tokens_ratio) + config.max_tokens_offset
+            for n in prefix.lengths.tolist()
+        ]
+        if config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):
+            prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
+        return prefix, limits
+
+    @torch.inference_mode()
+    def _ctc(self, frames: Tensor, lengths: Tensor) -> dict[str, WeightedScorer]:
         projector = self.model.projector
         if not self.config.ctc_weight or not isinstance(projector, CTCProjector):
             return {}
@@ -113,9 +120,6 @@ class Recognizer:
             spelling = Spelling.of(self.llm.pieces(), ALPHABET)
             self._spelling = spelling.to(self.llm.device)
         with self.model.autocast():
-            frames, lengths, _ = self.model.encoder(speech, lengths)
             log_probs = projector.log_probs(frames, lengths)
-        scorer = CTCPrefixScorer(
-            log_probs, lengths, self._spelling, self.llm.bos, self.llm.eos
-        )
+        scorer = CTCPrefixScorer(log_probs, lengths, self._spelling, self.llm.eos)
         return {"ctc": WeightedScorer(scorer, self.config.ctc_weight)}

@@ -113,14 +113,18 @@ def test_keeping_the_prompt_changes_what_the_decoder_sees(stages, tiny_data):
     from spft.recognizer import Recognizer
 
     speech = find_speech(tiny_data / "paired", Path("none"))
-    kept = DecodeConfig(beam=2, keep_prompt=True)
     waves = [speech.load(u) for u in speech.lengths]
-    soft = Recognizer(stages / "soft", kept, {})
-    with_prompt, audio = soft._prefix(*soft._pad(waves))
-    assert (with_prompt.lengths - audio).tolist() == [4] * len(waves)
-    plain = Recognizer(stages / "plain", kept, {})
-    without_prompt, audio = plain._prefix(*plain._pad(waves))
-    assert torch.equal(without_prompt.lengths, audio)
+
+    def prefix(system, keep_prompt):
+        config = DecodeConfig(beam=2, keep_prompt=keep_prompt)
+        recognizer = Recognizer(stages / system, config, {})
+        return recognizer.prefix(*recognizer.encode(waves))
+
+    audio, limits = prefix("soft", False)
+    for system, prompt in (("soft", 4), ("plain", 0)):
+        kept, kept_limits = prefix(system, True)
+        assert (kept.lengths - audio.lengths).tolist() == [prompt] * len(waves)
+        assert kept_limits == limits  # they depend on the audio alone
 
 
 def test_checkpoint_of_another_configuration(stages, tiny_data, model_yaml, tmp_path):

@@ -14,6 +14,7 @@ EER where it has no transcripts.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class DecodeConfig:
         batch_size: utterances searched at once.
         ctc_weight: of the CTC head's prefix score beside the LLM's, where the projector
             has such a head.
+        pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
+            that LLM and LM like best.
         length_penalty: exponent of the length that scores are divided by.
         length_bonus: added per token.
         lm_length_bonus: added per token for each unit of external LM weight: about what
@@ -46,6 +49,7 @@ class DecodeConfig:
     beam: int = 4
     batch_size: int = 32
     ctc_weight: float = 0.0
+    pre_beam: int = 40
     length_penalty: float = 0.0
     length_bonus: float = 0.0
     lm_length_bonus: float = 3.0
@@ -117,23 +121,39 @@ def main() -> None:
     for system, folder in systems:
         recognizer = Recognizer(folder, config, external)
         out = args.out / system
-        decode(recognizer, {}, args, out / "decode_plain", {})
-        if external and args.tune:
+        plain = recognise_all(recognizer, args, {})
+        write_all(out / "decode_plain", plain, recognizer, {})
+        if not external:
+            continue
+        weights, sweep = fixed, []
+        if args.tune:
             weights, sweep = tune(recognizer, args.tune, args.dump)
-            report = {"sweep": sweep}
-            decode(recognizer, weights, args, out / "decode_lm", report)
-        elif external:
-            weights = {name: fixed[name] for name in external}
-            decode(recognizer, weights, args, out / "decode_lm", {})
+        weights = {name: weights[name] for name in external}
+        used = any(weights.values())
+        fused = recognise_all(recognizer, args, weights) if used else plain
+        write_all(out / "decode_lm", fused, recognizer, weights, sweep)
 
 
-def decode(recognizer, weights: dict, args, out: Path, report: dict) -> None:
-    """Decode all sets with ``weights``; write results and ``decode.json``."""
-    report |= {"weights": weights, "beam": recognizer.config.beam, "timing": {}}
-    for folder in args.data:
-        results, timing = recognise(recognizer, folder, args.dump, weights)
-        report["timing"][folder.name] = timing
-        write_results(out / folder.name, results, recognizer)
+def recognise_all(recognizer, args, weights: dict[str, float]) -> dict[str, tuple]:
+    """What :func:`recognise` returns, by the name of the set."""
+    return {
+        folder.name: recognise(recognizer, folder, args.dump, weights)
+        for folder in args.data
+    }
+
+
+def write_all(
+    out: Path, found: dict, recognizer, weights: dict, sweep: Sequence[dict] = ()
+) -> None:
+    """Write the results of all sets and ``decode.json``."""
+    for name, (results, _) in found.items():
+        write_results(out / name, results, recognizer)
+    report = {
+        "weights": weights,
+        "beam": recognizer.config.beam,
+        "timing": {name: timing for name, (_, timing) in found.items()},
+        "sweep": list(sweep),
+    }
     with atomic_write(out / "decode.json") as stream:
         json.dump(report, stream, indent=2)
 

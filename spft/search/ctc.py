@@ -69,17 +69,11 @@ class CTCPrefixScorer:
         log_probs: ``[B, T, K]`` of the CTC head, class 0 the blank.
         lengths: ``[B]`` valid frames.
         spelling: of the LLM's tokens.
-        bos_id: the token before the text.
-        eos_id: the token after it.
+        eos_id: the token after the text.
     """
 
     def __init__(
-        self,
-        log_probs: Tensor,
-        lengths: Tensor,
-        spelling: Spelling,
-        bos_id: int,
-        eos_id: int,
+        self, log_probs: Tensor, lengths: Tensor, spelling: Spelling, eos_id: int
     ):
         log_probs = log_probs.float().clamp(min=FLOOR)
         frames = torch.arange(log_probs.shape[1], device=log_probs.device)
@@ -88,7 +82,7 @@ class CTCPrefixScorer:
         log_probs = log_probs.masked_fill(padding[..., None], FLOOR)
         log_probs[..., 0] = log_probs[..., 0].masked_fill(padding, 0.0)
         self.log_probs = log_probs.transpose(1, 2).contiguous()  # [B, K, T]
-        self.spelling, self.bos_id, self.eos_id = spelling, bos_id, eos_id
+        self.spelling, self.eos_id = spelling, eos_id
 
     def initial(self, n: int) -> _Prefixes:
         """The empty strings, one for each utterance."""

@@ -25,7 +25,7 @@ def log_probs():
 @pytest.fixture
 def scorer(log_probs):
     spelling = Spelling.of(TOKENS, ALPHABET)
-    return CTCPrefixScorer(log_probs, torch.tensor(FRAMES), spelling, 0, 1)
+    return CTCPrefixScorer(log_probs, torch.tensor(FRAMES), spelling, 1)
 
 
 def letters(tokens):
@@ -106,7 +106,6 @@ def test_search_finds_what_the_ctc_head_heard():
         sure.log_softmax(-1),
         torch.tensor([15, 15, 15]),
         Spelling.of(vocabulary, ALPHABET),
-        BOS,
         EOS,
     )
     search = BeamSearch(
