@@ -35,8 +35,9 @@ class DecodeConfig:
             that LLM and LM like best.
         length_penalty: exponent of the length that scores are divided by.
         length_bonus: added per token.
-        lm_length_bonus: added per token for each unit of external LM weight: about what
-            a token costs an LM in nats, or fusion would delete words.
+        lm_length_bonus: added per token for each unit of external LM weight, or fusion
+            would delete words: up to what a token costs an LM in nats, less where the
+            CTC head holds the words.
         max_tokens_ratio: most tokens per position of the audio prefix, plus
         max_tokens_offset: as many more; a hypothesis that is longer is cut there.
         no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
@@ -48,17 +49,17 @@ class DecodeConfig:
 
     beam: int = 4
     batch_size: int = 32
-    ctc_weight: float = 0.0
-    pre_beam: int = 40
+    ctc_weight: float = 0.3
+    pre_beam: int = 16
     length_penalty: float = 0.0
     length_bonus: float = 0.0
-    lm_length_bonus: float = 3.0
+    lm_length_bonus: float = 1.0
     max_tokens_ratio: float = 1.5
     max_tokens_offset: int = 10
     no_repeat_ngram_size: int = 4
     keep_prompt: bool = False
-    lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2])
-    ngram_weights: list[float] = field(default_factory=lambda: [0.2])
+    lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.2])
+    ngram_weights: list[float] = field(default_factory=lambda: [0.3])
 
     @classmethod
     def read(cls, path: str | None) -> "DecodeConfig":
