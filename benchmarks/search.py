@@ -3,9 +3,10 @@
     python -m benchmarks.search --model exp/baseline --data data/music_test \
         --lm exp/music/lm --ngram exp/music/ngram
 
-For each batch size: utterances a second of generate, of ours without an LM and of ours
-with LM fusion, all with the same prefixes and limits, in turns; and of generate one
-utterance at a time. Without an LM the hypotheses are compared.
+For each beam and batch size: utterances a second of generate, of ours without an LM,
+with LM and n-gram, and with the CTC head too; all with the same prefixes, one after the
+other. Without an LM the hypotheses are compared. The first batch size should be 1:
+generate one utterance at a time.
 """
 
 import argparse
@@ -19,7 +20,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import seconds, table
 from spft.bin.decode import DecodeConfig
+from spft.data.audio import duration
 from spft.data.speech import SpeechSource, find_speech
+from spft.data.table import read_table
 from spft.prefix import Prefix
 from spft.recognizer import Recognizer
 
@@ -50,58 +53,66 @@ def main() -> None:
     parser.add_argument("--dump", type=Path, default=Path("dump"))
     parser.add_argument("--lm", type=Path, required=True)
     parser.add_argument("--ngram", type=Path, required=True)
-    parser.add_argument("--utterances", type=int, default=64)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4, 10])
     args = parser.parse_args()
 
-    config = DecodeConfig(no_repeat_ngram_size=0)
+    # What generate does: no CTC; n-grams may repeat.
+    config = DecodeConfig(no_repeat_ngram_size=0, ctc_weight=0.0)
     external = {"lm": args.lm, "ngram": args.ngram}
     recognizer = Recognizer(args.model, config, external)
-    speech = find_speech(args.data, args.dump)
-    names = sorted(speech.lengths)[: args.utterances]
-    speech = SpeechSource(
-        speech.path, speech.kind, {u: speech.lengths[u] for u in names}
-    )
+    whole = find_speech(args.data, args.dump)
+    seconds_of = {u: duration(p) for u, p in read_table(args.data / "wav.scp").items()}
     rows = []
     for beam in args.beams:
+        one_by_one = None
         for batch in args.batches:
+            # Few suffice where batches are small and slow.
+            names = sorted(whole.lengths)[: max(batch, 16)]
+            lengths = {u: whole.lengths[u] for u in names}
+            speech = SpeechSource(whole.path, whole.kind, lengths)
             config = replace(config, beam=beam, batch_size=batch)
-            rows.append([beam, batch, *measure(recognizer, config, speech)])
-    header = ["beam", "batch", "generate utt/s", "ours utt/s", "ours + LMs utt/s"]
-    print(table([*header, "ratio", "ratio + LMs", "same", "peak GB"], rows))
+            speed, tokens, same = measure(recognizer, config, speech)
+            one_by_one = one_by_one or speed["generate"]
+            audio = sum(seconds_of[u] for u in names) / len(names)
+            plain, fused = speed["plain"], speed["LMs"]
+            row = [beam, batch, speed["generate"], plain, fused, speed["LMs + CTC"]]
+            row += [plain / speed["generate"], fused / speed["generate"]]
+            row += [fused / one_by_one, f"{same}/{len(names)}"]
+            row += [1 / (audio * fused), tokens * fused, peak_memory(recognizer)]
+            rows.append(row)
+            print(" ".join(str(cell) for cell in row), file=sys.stderr, flush=True)
+    header = ["beam", "batch", "generate utt/s", "ours", "+ LMs", "+ LMs + CTC"]
+    header += ["ours / generate", "+ LMs / generate", "+ LMs / one by one", "same"]
+    print(table([*header, "RTF + LMs", "tokens/s + LMs", "peak GB so far"], rows))
 
 
-def measure(recognizer: Recognizer, config: DecodeConfig, speech: SpeechSource) -> list:
-    """One row of the table."""
-    recognizer.config = config
-    device = str(recognizer.llm.device)
-    weights = {"none": {}, "lms": {"lm": 0.1, "ngram": 0.2}}
-    found, spent = {}, {}
-    found["generate"] = {}
-    spent["generate"] = seconds(
-        lambda: found["generate"].update(by_generate(recognizer, config, speech)),
-        device,
-    )
-    for name, values in weights.items():
-        found[name] = {}
-        spent[name] = seconds(
-            lambda name=name, values=values: found[name].update(
-                recognizer.decode(speech, values)
-            ),
-            device,
+def measure(recognizer: Recognizer, config: DecodeConfig, speech: SpeechSource):
+    """Utterances a second by way, tokens an utterance, how many hypotheses agree."""
+    joint = replace(config, ctc_weight=DecodeConfig.ctc_weight)
+    weights = {"lm": 0.2, "ngram": 0.3}
+    ways = {
+        "generate": lambda: by_generate(recognizer, config, speech),
+        "plain": lambda: ours(recognizer, config, speech, {}),
+        "LMs": lambda: ours(recognizer, config, speech, weights),
+        "LMs + CTC": lambda: ours(recognizer, joint, speech, weights),
+    }
+    found, speed = {}, {}
+    for name, way in ways.items():
+        spent = seconds(
+            lambda n=name, w=way: found.update({n: w()}), device(recognizer)
         )
-    same = sum(
-        found["generate"][u] == nbest[0].tokens for u, nbest in found["none"].items()
-    )
-    speed = [len(speech.lengths) / spent[k] for k in ("generate", "none", "lms")]
-    return [
-        *speed,
-        speed[1] / speed[0],
-        speed[2] / speed[0],
-        f"{same}/{len(speech.lengths)}",
-        peak_memory(device),
-    ]
+        speed[name] = len(speech.lengths) / spent
+    same = sum(found["generate"][u] == found["plain"][u] for u in speech.lengths)
+    tokens = sum(len(found["LMs"][u]) for u in speech.lengths) / len(speech.lengths)
+    return speed, tokens, same
+
+
+def ours(recognizer, config, speech: SpeechSource, weights) -> dict[str, list[int]]:
+    """Best hypotheses of the project's search."""
+    recognizer.config = config
+    results = recognizer.decode(speech, weights)
+    return {u: nbest[0].tokens for u, nbest in results.items()}
 
 
 def by_generate(recognizer, config, speech: SpeechSource) -> dict[str, list[int]]:
@@ -118,9 +129,14 @@ def by_generate(recognizer, config, speech: SpeechSource) -> dict[str, list[int]
     return results
 
 
-def peak_memory(device: str) -> float:
+def device(recognizer: Recognizer) -> str:
+    """The type of the device that the recogniser is on."""
+    return recognizer.llm.device.type
+
+
+def peak_memory(recognizer: Recognizer) -> float:
     """Most memory held so far, in GB."""
-    if device != "cpu":
+    if device(recognizer) != "cpu":
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 

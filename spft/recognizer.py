@@ -17,9 +17,7 @@ from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
 from spft.search.ctc import CTCPrefixScorer, Spelling
 from spft.search.neural_lm import NeuralLM
 from spft.search.ngram import NgramLM
-from spft.search.scorers import WeightedScorer
-
-SCORERS = {"lm": NeuralLM, "ngram": NgramLM}
+from spft.search.scorers import PartialScorer, Scorer, WeightedScorer
 
 
 class Recognizer:
@@ -40,10 +38,13 @@ class Recognizer:
         self.llm.merge()
         self._spelling: Spelling | None = None
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
-        self.scorers = {
-            name: SCORERS[name](path, vocabulary, self.llm.bos, self.llm.eos)
-            for name, path in external.items()
-        }
+        tokens = vocabulary, self.llm.bos, self.llm.eos
+        self.scorers: dict[str, Scorer | PartialScorer] = {}
+        if "lm" in external:
+            lm = NeuralLM(external["lm"], *tokens, device=self.llm.device)
+            self.scorers["lm"] = lm
+        if "ngram" in external:
+            self.scorers["ngram"] = NgramLM(external["ngram"], *tokens)
 
     def text(self, hypothesis: Hypothesis) -> str:
         """The words of a hypothesis."""

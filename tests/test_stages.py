@@ -176,3 +176,18 @@ def test_missing_data_names_the_stage(tmp_path):
     result = train(PRESET / "prompt.yaml", tmp_path / "no", tmp_path / "out")
     assert result.returncode == 1
     assert "run stage 1 first" in result.stderr
+
+
+def test_a_long_text_is_read_in_parts(stages, tiny_data, tmp_path):
+    """Each sentence once an epoch, whatever the size of the parts."""
+    options = ("--init", stages / "baseline", "--", "--max_epoch", "1")
+    steps = {}
+    for size in (1000, 7):
+        out = tmp_path / str(size)
+        result = train(PRESET / "prompt.yaml", tiny_data / "text", out,
+                       "--part_size", size, *options)  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        steps[size] = (out / "train.log").read_text().count("Building")
+    sentences = len((tiny_data / "text" / "text").read_text().splitlines())
+    assert steps == {1000: 0, 7: -(-sentences // 7)}
+    assert not (out / "parts").exists()

@@ -22,11 +22,11 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command."""
+    args = get_parser().parse_args()
     import torch
 
     from spft.checkpoint import read_config, read_weights, write_weights
 
-    args = get_parser().parse_args()
     read_config(args.source)
     path = write_weights(args.out, read_weights(args.source), torch.bfloat16)
     with atomic_write(args.out / "config.yaml") as stream:

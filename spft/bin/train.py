@@ -6,18 +6,23 @@
 The architecture comes from ``--model`` (the first stage) or from the stages named by
 ``--init``, whose trained parts are put together. A data directory with ``wav.scp`` is
 paired data, one without is text only. An interrupted run goes on from its last epoch; a
-finished one is trained anew. What follows ``--`` goes to ESPnet as it is
-(``-- --max_epoch 3 --ngpu 1``).
+finished one is trained anew. A long text is read in parts, so that memory does not grow
+with it. What follows ``--`` goes to ESPnet as it is (``-- --max_epoch 3 --ngpu 1``).
 """
 
 import argparse
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spft.errors import UserError, run
 from spft.files import atomic_write
 from spft.log import log_to
+
+if TYPE_CHECKING:
+    from spft.data.speech import SpeechSource
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,6 +43,12 @@ def get_parser() -> argparse.ArgumentParser:
         "--dump", type=Path, default=Path("dump"), help="encoder features of stage 2"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--part_size",
+        type=int,
+        default=100_000,
+        help="sentences of text-only data held in memory at once (default %(default)s)",
+    )
     parser.add_argument("espnet", nargs="*", help=argparse.SUPPRESS)
     return parser
 
@@ -59,6 +70,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
+    from spft.data.speech import find_speech
     from spft.task import SpeechLLMTask
 
     config = args.out / "stage.yaml"
@@ -68,13 +80,21 @@ def train(args: argparse.Namespace) -> str:
     if args.init:
         command += ["--init", *args.init]
     for name, folder in (("train", args.train), ("valid", args.valid)):
-        shapes = args.out / "shapes" / f"{name}.txt"
-        sources = data_sources(folder, args.dump, shapes)
-        for source in sources:
+        text, shapes = folder / "text", args.out / "shapes" / f"{name}.txt"
+        speech = find_speech(folder, args.dump)
+        sentences = write_lengths(text, speech, shapes)
+        if speech:
+            source = f"{speech.path},speech,{speech.kind}"
             command += [f"--{name}_data_path_and_name_and_type", source]
+        elif name == "train" and sentences > args.part_size:
+            parts = -(-sentences // args.part_size)
+            text = deal(text, args.out / "parts" / "text", parts)
+            shapes = deal(shapes, args.out / "parts" / "shapes", parts)
+            command += ["--multiple_iterator", "true"]
+        command += [f"--{name}_data_path_and_name_and_type", f"{text},text,text"]
         command += [f"--{name}_shape_file", str(shapes)]
     SpeechLLMTask.main(cmd=command + args.espnet)
-    return "paired" if len(sources) == 2 else "text only"
+    return "paired" if speech else "text only"
 
 
 def merge_yaml(paths: list[str], out: Path) -> None:
@@ -97,25 +117,34 @@ def merge_yaml(paths: list[str], out: Path) -> None:
         yaml.safe_dump(merged, stream, sort_keys=False)
 
 
-def data_sources(folder: Path, dump: Path, shapes: Path) -> list[str]:
-    """Name a data directory's files for ESPnet and write the lengths to batch by.
+def write_lengths(text: Path, speech: "SpeechSource | None", out: Path) -> int:
+    """Write the lengths to batch by; return how many utterances there are.
 
     Batches hold utterances of similar length: frames or samples of paired data, letters
     of text. Empty transcripts were refused in stage 1.
     """
-    from spft.data.speech import find_speech
-    from spft.data.table import read_table
+    count = 0
+    with open(text, encoding="utf-8") as lines, atomic_write(out) as stream:
+        rows = (line.rstrip("\n").partition(" ")[::2] for line in lines)
+        lengths = ((utterance, len(words)) for utterance, words in rows)
+        for utterance, length in speech.lengths.items() if speech else lengths:
+            stream.write(f"{utterance} {length}\n")
+            count += 1
+    return count
 
-    text = folder / "text"
-    sources = [f"{text},text,text"]
-    if speech := find_speech(folder, dump):
-        sources.append(f"{speech.path},speech,{speech.kind}")
-        lengths = speech.lengths
-    else:
-        lengths = {u: len(words) for u, words in read_table(text).items()}
-    with atomic_write(shapes) as stream:
-        stream.writelines(f"{u} {n}\n" for u, n in lengths.items())
-    return sources
+
+def deal(path: Path, folder: Path, parts: int) -> Path:
+    """Deal a file's lines out to ``parts`` files, as ``--multiple_iterator`` reads."""
+    with ExitStack() as stack, open(path, encoding="utf-8") as lines:
+        streams = [
+            stack.enter_context(atomic_write(folder / f"split.{i}"))
+            for i in range(parts)
+        ]
+        for number, line in enumerate(lines):
+            streams[number % parts].write(line)
+    with atomic_write(folder / "num_splits") as stream:
+        stream.write(str(parts))
+    return folder
 
 
 def finish(out: Path) -> None:
@@ -131,6 +160,7 @@ def finish(out: Path) -> None:
     write_weights(out, torch.load(best, map_location="cpu", weights_only=True))
     for path in out.glob("*.pth"):
         path.unlink()
+    shutil.rmtree(out / "parts", ignore_errors=True)
 
 
 if __name__ == "__main__":
