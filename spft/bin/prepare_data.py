@@ -13,6 +13,7 @@ from pathlib import Path
 from spft.errors import UserError, run
 
 EVALUATION = ("dev", "test")
+MAX_SPOKEN = 20  # words of a sentence that is to be synthesised
 # Corpus: variable of tools/db.sh, default domain.
 CORPORA = {
     "mini": (None, None),
@@ -75,6 +76,12 @@ def get_parser() -> argparse.ArgumentParser:
     general.add_argument(
         "--paired", type=Path, required=True, help="its transcripts are used too"
     )
+    general.add_argument(
+        "--spoken",
+        type=int,
+        default=0,
+        help="so many of WordNet's sentences also into a set to be synthesised",
+    )
     return parser
 
 
@@ -93,7 +100,7 @@ def find_source(given: str | None, variable: str | None) -> Path:
 def read_general_text(args: argparse.Namespace) -> dict[str, list]:
     """WordNet's examples, where there are any, and the transcripts of paired data."""
     from spft.data.corpora.wordnet import read_wordnet
-    from spft.data.split import hold_out, unique
+    from spft.data.split import hold_out, sample, unique
     from spft.data.table import read_table
     from spft.data.utterance import Utterance
 
@@ -106,7 +113,18 @@ def read_general_text(args: argparse.Namespace) -> dict[str, list]:
     train, dev = hold_out(unique(utterances), 0.02)
     if not dev:  # so few sentences that chance took none
         train, dev = train[:-1], train[-1:]
-    return {"text/train": train, "text/dev": dev}
+    sets = {"text/train": train, "text/dev": dev}
+    if args.spoken:
+        sets["spoken"] = sample(
+            [
+                sentence
+                for sentence in train
+                if sentence.id.startswith("wordnet-")
+                and len(sentence.text.split()) <= MAX_SPOKEN
+            ],
+            args.spoken,
+        )
+    return sets
 
 
 def read_corpus(args: argparse.Namespace) -> dict[str, list]:

@@ -141,7 +141,7 @@ def test_general_text_joins_wordnet_and_transcripts(tmp_path):
         'n 2 | again; "she ran to the two gates"; "the clock runs very fast"\n'
     )
     options = ["--paired", paired, "--source", wordnet, "--out", tmp_path / "data"]
-    result = run("prepare_data", "general_text", *options)
+    result = run("prepare_data", "general_text", *options, "--spoken", 1)
     assert result.returncode == 0, result.stderr
     lines = [
         line.split(maxsplit=1)[1]
@@ -154,3 +154,5 @@ def test_general_text_joins_wordnet_and_transcripts(tmp_path):
         "the cat sat down\n",
         "the clock runs very fast\n",
     ]
+    spoken = (tmp_path / "data/general_spoken/text").read_text()
+    assert spoken.startswith("wordnet-") and spoken.count("\n") == 1
