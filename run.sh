@@ -105,11 +105,11 @@ on() { # on N: whether stage N is to run
 need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
 }
-do_run() { # do_run COMMAND…: run it and keep it for the report
-    local line
+do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the report
+    local line start=$SECONDS
     line=$(printf '%q ' "$@")
-    echo "${line% }" >>"$exp/commands.log"
     "$@"
+    echo "$line # $((SECONDS - start)) s" >>"$exp/commands.log"
 }
 conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
     local file

@@ -17,8 +17,10 @@ from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from spft.adapt.abs_adapt import AbsAdapt, NoPrompt
+from spft.adapt.empty_prompt import EmptyPrompt
 from spft.adapt.noisy_text import NoisyText
 from spft.adapt.soft_prompt import SoftPrompt
+from spft.adapt.upsample_mask import UpsampleMask
 from spft.checkpoint import ARCHITECTURE, read_config, read_weights
 from spft.encoder.encoders import (
     CachedEncoder,
@@ -51,7 +53,13 @@ projector_choices = ClassChoices(
 )
 adapt_choices = ClassChoices(
     "adapt",
-    classes=dict(no_prompt=NoPrompt, soft_prompt=SoftPrompt, noisy_text=NoisyText),
+    classes=dict(
+        no_prompt=NoPrompt,
+        empty_prompt=EmptyPrompt,
+        upsample_mask=UpsampleMask,
+        soft_prompt=SoftPrompt,
+        noisy_text=NoisyText,
+    ),
     type_check=AbsAdapt,
     default=None,
 )

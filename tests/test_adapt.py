@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from spft.adapt.abs_adapt import NoPrompt
+from spft.adapt.empty_prompt import EmptyPrompt
 from spft.adapt.noisy_text import NoisyText, corrupt
 from spft.adapt.soft_prompt import SoftPrompt
+from spft.adapt.upsample_mask import UpsampleMask
 from spft.errors import UserError
 from spft.llm import LLM
 
@@ -44,6 +46,32 @@ def test_soft_prompt_initialisations(llm):
 
 def test_no_prompt_has_no_positions(llm, texts):
     assert NoPrompt(llm)(*tokens(llm, texts), llm).embeds.shape[1] == 0
+
+
+def test_empty_prompt_says_nothing(llm, texts):
+    prefix = EmptyPrompt(llm, length=4)(*tokens(llm, texts), llm)
+    assert prefix.embeds.shape == (1, 4, llm.width) and not prefix.embeds.any()
+    assert prefix.lengths.tolist() == [4]
+    with pytest.raises(UserError, match="adapt_conf"):
+        EmptyPrompt(llm, length=0)
+
+
+def test_upsample_and_mask(llm, texts):
+    ids, lengths = tokens(llm, texts)
+    whole = UpsampleMask(llm, mask=0.0)(ids, lengths, llm)
+    for row, size, sentence, n in zip(
+        whole.embeds, whole.lengths.tolist(), ids, lengths.tolist(), strict=True
+    ):
+        assert n <= size <= 2 * n
+        # Without its repetitions it is the sentence, up to tokens that stood twice.
+        found = torch.unique_consecutive(row[:size], dim=0)
+        expected = torch.unique_consecutive(sentence[:n])
+        torch.testing.assert_close(found, llm.embed(expected))
+    masked = UpsampleMask(llm)(ids, lengths, llm)
+    zero = ~masked.embeds.any(-1) & masked.mask()
+    assert 0.3 < zero.sum() / masked.lengths.sum() < 0.7
+    with pytest.raises(UserError, match="adapt_conf"):
+        UpsampleMask(llm, mask=2)
 
 
 def test_noise_rate_and_form():
