@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
+from spft import attention
+from spft.attention import SharedPrefix
 from spft.errors import UserError
+from spft.label_loss import label_loss
 from spft.prefix import Prefix
 from spft.pretrained import resolve
 
@@ -36,8 +40,6 @@ class LLM(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         path = resolve(name)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path)
@@ -50,6 +52,7 @@ class LLM(nn.Module):
                 f"LLM {name!r} cannot be loaded ({reason}); "
                 "name a local folder in llm_conf, or check the network"
             ) from error
+        attention.enable(self.model)
         self.model.requires_grad_(False)
         if lora is not None:
             from peft import LoraConfig, inject_adapter_in_model
@@ -132,8 +135,9 @@ class LLM(nn.Module):
         with self._attention():
             hidden = run(prefix, self.embed(inputs), valid)
         # The output layer dominates the cost, so it sees labels only.
-        logits = self.model.get_output_embeddings()(hidden[valid])
-        return F.cross_entropy(logits.float(), labels[valid], reduction="none")
+        return label_loss(
+            hidden[valid], self.model.get_output_embeddings(), labels[valid]
+        )
 
     def _attention(self) -> contextlib.AbstractContextManager:
         """Which attention kernel to use.
@@ -157,28 +161,23 @@ class LLM(nn.Module):
         return hidden[:, before.shape[1] :]
 
     def _after_shared_prefix(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
-        # All sentences stand under the same prefix: its keys and values are computed
-        # once and expanded. Autograd sums the sentences' gradients into them, so that
-        # the result is exact for the prompt and for the decoder.
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.model.config)
-        width = prefix.embeds.shape[1]
+        # Autograd sums the sentences' gradients into the one prefix's keys and values,
+        # so that the result is exact for the prompt and for the decoder.
+        shared, width = None, prefix.embeds.shape[1]
         if width:
+            cache = DynamicCache()
             self.model.base_model(
                 inputs_embeds=prefix.embeds.to(embeds.dtype),
                 past_key_values=cache,
                 use_cache=True,
             )
-            for layer in cache.layers:
-                layer.keys = layer.keys.expand(embeds.shape[0], -1, -1, -1)
-                layer.values = layer.values.expand(embeds.shape[0], -1, -1, -1)
-        mask = F.pad(valid, (width, 0), value=True)
+            shared = SharedPrefix(cache)
         positions = torch.arange(width, width + embeds.shape[1], device=embeds.device)
         return self.model.base_model(
             inputs_embeds=embeds,
-            attention_mask=mask.long(),
+            # What is padding comes last, where nothing valid sees it.
+            attention_mask=None,
             position_ids=positions[None, :],
-            past_key_values=cache,
-            use_cache=True,
+            use_cache=False,
+            shared_prefix=shared,
         ).last_hidden_state

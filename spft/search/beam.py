@@ -14,13 +14,15 @@ batch, when it is at its limit, or when ``beam`` hypotheses have finished and ei
 ``early_stopping`` is true or the best open one cannot beat the worst finished one.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from spft import attention
+from spft.attention import SharedPrefix
 from spft.prefix import Prefix
 from spft.search.scorers import WeightedScorer
 
@@ -92,9 +94,10 @@ class _Beams:
     tokens: Tensor  # [A, n, t]
     totals: Tensor  # [A, n], before length normalisation
     parts: dict[str, Tensor]  # [A, n] each
-    mask: Tensor  # [A * n, L], valid positions of the cache
-    cache: DynamicCache  # A * n rows
-    states: dict[str, Any] = field(default_factory=dict)  # A * n rows each
+    prefix: SharedPrefix  # A
+    starts: Tensor  # [A], positions before the text
+    cache: DynamicCache  # A * n rows, of the tokens alone
+    states: dict[str, Any]  # A * n rows each
 
 
 class BeamSearch:
@@ -119,6 +122,7 @@ class BeamSearch:
         scorers = {k: s for k, s in (scorers or {}).items() if s.weight != 0}
         if reserved := {"llm", "length"} & scorers.keys():
             raise ValueError(f"reserved scorer names: {sorted(reserved)}")
+        attention.enable(llm)
         self.llm, self.bos_id, self.eos_id = llm, bos_id, eos_id
         self.config = config or BeamSearchConfig()
         self.full = {k: s for k, s in scorers.items() if not s.partial}
@@ -160,24 +164,26 @@ class BeamSearch:
         batch, device = prefix.batch_size, embeds.device
         bos = embed(torch.full((batch, 1), self.bos_id, device=device))
         embeds = torch.cat([embeds.to(bos.dtype), bos], 1)
-        mask = torch.cat([mask, mask.new_ones(batch, 1)], 1).long()
+        mask = torch.cat([mask, mask.new_ones(batch, 1)], 1)
         totals = torch.zeros(batch, 1, device=device)
         names = ["llm", *self.full, *self.partial]
         scorers = self.full | self.partial
+        cache = DynamicCache()
         beams = _Beams(
             utterances=list(range(batch)),
             tokens=torch.empty(batch, 1, 0, dtype=torch.long, device=device),
             totals=totals,
             parts={name: totals for name in names},
-            mask=mask,
+            prefix=SharedPrefix(cache, mask),
+            starts=prefix.lengths + 1,
             cache=DynamicCache(),
             states={k: s.scorer.initial(batch) for k, s in scorers.items()},
         )
         output = self.llm(
             inputs_embeds=embeds,
-            attention_mask=mask,
+            attention_mask=mask.long(),
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            past_key_values=beams.cache,
+            past_key_values=cache,
             use_cache=True,
             # An index, not 1: the slice of that is no matrix in memory, and its product
             # with the output layer would copy that layer once for each utterance.
@@ -295,7 +301,9 @@ class BeamSearch:
         if not kept:
             return None
 
-        beams.utterances = [beams.utterances[a] for a in kept]
+        if len(kept) < len(totals):
+            beams.utterances = [beams.utterances[a] for a in kept]
+            beams.prefix, beams.starts = beams.prefix.select(kept), beams.starts[kept]
         rows, order = rows[kept], order[kept]
         beams.totals = open_totals[kept]
         beams.tokens = tokens[kept].take_along_dim(order[..., None], 1)
@@ -335,17 +343,16 @@ class BeamSearch:
 
     def _forward(self, beams: _Beams, rows: Tensor) -> Tensor:
         """Reorder caches and states by ``rows``, feed the newest tokens: ``[N, V]``."""
-        if not torch.equal(rows, torch.arange(len(beams.mask), device=rows.device)):
-            beams.cache.reorder_cache(rows)
-            beams.mask = beams.mask[rows]
-            for name, weighted in (self.full | self.partial).items():
-                beams.states[name] = weighted.scorer.select(beams.states[name], rows)
-        beams.mask = torch.cat([beams.mask, beams.mask.new_ones(len(rows), 1)], 1)
+        beams.cache.reorder_cache(rows)
+        for name, weighted in (self.full | self.partial).items():
+            beams.states[name] = weighted.scorer.select(beams.states[name], rows)
+        count, length = beams.tokens.shape[1:]
+        positions = (beams.starts + length - 1).repeat_interleave(count)
         output = self.llm(
             input_ids=beams.tokens[..., -1].reshape(-1, 1),
-            attention_mask=beams.mask,
-            position_ids=beams.mask.sum(1, keepdim=True) - 1,
+            position_ids=positions[:, None],
             past_key_values=beams.cache,
+            shared_prefix=beams.prefix,
             use_cache=True,
             logits_to_keep=1,
         )
