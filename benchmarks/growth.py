@@ -2,8 +2,9 @@
 
     python -m benchmarks.growth --out benchmarks/results/growth
 
-Each point is a process of its own with tiny models, so that the part that grows shows
-above the constant part. Prints tables, and writes them with a plot to ``--out``.
+Each point is a process of its own. Text and vocabulary grow around tiny models, so that
+the part that grows shows above the constant part; prompt, utterance and beam grow with
+the default LLM. Prints tables, and writes them with a plot to ``--out``.
 """
 
 import argparse
@@ -25,7 +26,7 @@ POINTS = {
 }
 NOTES = {
     "sentences": "prompt stage: start, and 100 batches of the text (--part_size 20000)",
-    "prompt length": "prompt stage, forward and backward, 32 sentences of 16 tokens",
+    "prompt length": "prompt stage, forward and backward, 64 sentences of 16 tokens",
     "utterance length": "beam search, 16 prefixes of so many positions, as many tokens",
     "beam": "beam search, 16 prefixes of 50 positions, 50 tokens",
     "vocabulary": "beam search with an LLM of so many tokens, beam 4",
@@ -134,19 +135,19 @@ def prompt(folder: Path, length: int, _: str):
     """Forward and backward passes of the prompt stage."""
     import torch
 
-    from spft.llm import LLM
+    from benchmarks.common import load_llm
     from spft.prefix import Prefix
 
-    llm = LLM(str(make_llm(folder)), dtype="float32")
-    embeds = torch.randn(1, length, llm.width).requires_grad_()
-    text, lengths = torch.randint(3, 50, (32, 16)), torch.full((32,), 16)
+    llm = load_llm()
+    embeds = (0.1 * torch.randn(1, length, llm.width)).requires_grad_()
+    text, lengths = torch.randint(3, 50, (64, 16)), torch.full((64,), 16)
 
-    def steps():
-        for _ in range(20):
+    def step():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
             prefix = Prefix(embeds, torch.tensor([length]))
             llm(prefix, text, lengths).mean().backward()
 
-    return steps
+    return step
 
 
 def llama(vocabulary: int):
@@ -170,15 +171,17 @@ def search(_: Path, size: int, name: str):
     """A beam search over 16 utterances, whose end nothing but the limit decides."""
     import torch
 
+    from benchmarks.common import load_llm
     from spft.prefix import Prefix
     from spft.search.beam import BeamSearch, BeamSearchConfig
 
-    vocabulary = size if name == "vocabulary" else 1000
+    llm = llama(size) if name == "vocabulary" else load_llm().model
     length = size if name == "utterance length" else 50
     beam = size if name == "beam" else 4
     config = BeamSearchConfig(beam=beam, min_tokens=length)
-    search = BeamSearch(llama(vocabulary), 1, 2, config=config)
-    prefix = Prefix(torch.randn(16, length, 128), torch.full((16,), length))
+    search = BeamSearch(llm, 1, 2, config=config)
+    width = llm.get_input_embeddings().embedding_dim
+    prefix = Prefix(0.1 * torch.randn(16, length, width), torch.full((16,), length))
     return lambda: search(prefix, [length] * 16)
 
 
