@@ -16,7 +16,7 @@ LORA = {
 }
 
 
-def load_llm(dtype: str = "bfloat16", device: str = "cpu") -> LLM:
+def load_llm(dtype: str = "auto", device: str = "cpu") -> LLM:
     """The default preset's LLM with LoRA, whose product is not zero."""
     torch.manual_seed(0)
     llm = LLM("smollm2-135m", dtype=dtype, lora=LORA).to(device)

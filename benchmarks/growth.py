@@ -143,7 +143,7 @@ def prompt(folder: Path, length: int, _: str):
     text, lengths = torch.randint(3, 50, (64, 16)), torch.full((64,), 16)
 
     def step():
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with llm.autocast():
             prefix = Prefix(embeds, torch.tensor([length]))
             llm(prefix, text, lengths).mean().backward()
 

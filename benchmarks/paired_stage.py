@@ -84,7 +84,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(trained, lr=1e-6)
 
     def step(loss, names):
-        with model.autocast():
+        with model.llm.autocast():
             value = loss(model, *batch(names))
         value.backward()
         optimizer.step()
@@ -112,14 +112,12 @@ def main() -> None:
 
 def check(model, batch: tuple) -> None:
     """Both ways give the same loss in float32."""
-    dtype, kept = model.autocast_dtype, model.llm.model.dtype
-    model.autocast_dtype = None
-    model.llm.float()
+    llm, kept = model.llm, model.llm.dtype
+    llm.float()
     found = [loss(model, *batch).item() for loss in (plain_loss, our_loss)]
     torch.testing.assert_close(*found, rtol=1e-3, atol=0)
     print(f"loss in float32: {found[0]:.6f} (plain), {found[1]:.6f} (ours)")
-    model.autocast_dtype = dtype
-    for name, parameter in model.llm.named_parameters():
+    for name, parameter in llm.named_parameters():
         if "lora_" not in name:
             parameter.data = parameter.data.to(kept)
 

@@ -1,6 +1,5 @@
 """The speech LLM: encoder → projector → prefix, or a text prefix in its place → LLM."""
 
-import contextlib
 import re
 
 import torch
@@ -30,7 +29,6 @@ class SpeechLLM(AbsESPnetModel):
         llm_weight: weight of the next-token loss under the audio embeddings; at 0 the
             LLM is not run at all, which trains the projector by its own loss.
         ctc_weight: weight of a CTC projector's loss.
-        autocast: dtype of autocast, or None to compute in the weights' own.
     """
 
     def __init__(
@@ -42,7 +40,6 @@ class SpeechLLM(AbsESPnetModel):
         trainable: list[str],
         llm_weight: float = 1.0,
         ctc_weight: float = 0.3,
-        autocast: str | None = "bfloat16",
     ):
         super().__init__()
         self.encoder = encoder
@@ -51,7 +48,6 @@ class SpeechLLM(AbsESPnetModel):
         self.adapt = adapt
         self.llm_weight = llm_weight
         self.ctc_weight = ctc_weight
-        self.autocast_dtype = getattr(torch, autocast) if autocast else None
         self.saved: set[str] = set()  # what a checkpoint of this model must hold
         self._set_trainable(trainable)
 
@@ -127,12 +123,6 @@ class SpeechLLM(AbsESPnetModel):
         super().load_state_dict(state, strict=False)
         self.saved |= set(state)
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """The context that forward passes run in."""
-        if self.autocast_dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.llm.device.type, dtype=self.autocast_dtype)
-
     def forward(
         self,
         text: Tensor,
@@ -151,7 +141,7 @@ class SpeechLLM(AbsESPnetModel):
             **kwargs: what ESPnet's collation adds (utterance ids).
         """
         stats: dict[str, Tensor] = {}
-        with self.autocast():
+        with self.llm.autocast():
             if speech is None:
                 prefix = self.adapt(text, text_lengths, self.llm)
                 loss = self.llm(prefix, text, text_lengths).mean()

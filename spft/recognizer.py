@@ -92,7 +92,7 @@ class Recognizer:
         tensors = [torch.from_numpy(array).float() for array in speech]
         lengths = torch.tensor([len(tensor) for tensor in tensors])
         padded = pad_sequence(tensors, batch_first=True)
-        with self.model.autocast():
+        with self.llm.autocast():
             frames, lengths, _ = self.model.encoder(
                 padded.to(self.llm.device), lengths.to(self.llm.device)
             )
@@ -102,7 +102,7 @@ class Recognizer:
     def prefix(self, frames: Tensor, lengths: Tensor) -> tuple[Prefix, list[int]]:
         """What stands before the text, and the most tokens that may follow it."""
         config = self.config
-        with self.model.autocast():
+        with self.llm.autocast():
             prefix, _ = self.model.projector(frames, lengths, self.llm)
         limits = [
             int(n * config.max_tokens_ratio) + config.max_tokens_offset
@@ -120,7 +120,7 @@ class Recognizer:
         if self._spelling is None:
             spelling = Spelling.of(self.llm.pieces(), ALPHABET)
             self._spelling = spelling.to(self.llm.device)
-        with self.model.autocast():
+        with self.llm.autocast():
             log_probs = projector.log_probs(frames, lengths)
         scorer = CTCPrefixScorer(log_probs, lengths, self._spelling, self.llm.eos)
         return {"ctc": WeightedScorer(scorer, self.config.ctc_weight)}
