@@ -10,6 +10,7 @@ stop_stage=8       # last stage to run
 preset=default     # default (Moonshine + SmolLM2) or tiny (random small models)
 domains="music chatbot" # recipes below egs2/
 baseline=auto      # auto, shipped (weights in the repository) or train
+spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 general=auto       # general-domain test set: auto, general or librispeech
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 keep_prompt=false  # also at inference, before the audio
@@ -43,8 +44,8 @@ die() { echo "error: $*" >&2; exit 1; }
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help) usage; exit ;;
-        --stage | --stop_stage | --preset | --domains | --baseline | --general | \
-            --prompt_vectors | --keep_prompt | --ngpu | --nj | --seed)
+        --stage | --stop_stage | --preset | --domains | --baseline | --spoken | \
+            --general | --prompt_vectors | --keep_prompt | --ngpu | --nj | --seed)
             [ $# -ge 2 ] || die "$1 needs a value"
             printf -v "${1#--}" %s "$2"
             shift 2
@@ -61,8 +62,9 @@ done
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||
     die "--general: auto, general or librispeech"
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
-for number in "$ngpu" "$nj"; do
-    [[ $number =~ ^(auto|[0-9]+)$ ]] || die "--ngpu, --nj: a number or auto, not '$number'"
+for number in "$ngpu" "$nj" "$spoken"; do
+    [[ $number =~ ^(auto|[0-9]+)$ ]] ||
+        die "--ngpu, --nj, --spoken: a number or auto, not '$number'"
 done
 for domain in $domains; do
     [ -e "egs2/$domain/asr1/local/data.sh" ] || die "no recipe egs2/$domain/asr1"
@@ -89,6 +91,12 @@ if [ "$baseline" = auto ]; then
         baseline=train
     else
         baseline=shipped
+    fi
+fi
+if [ "$spoken" = auto ]; then
+    spoken=0
+    if [ "$preset" = default ] && [ -n "$WORDNET" ] && command -v flite >/dev/null; then
+        spoken=8000
     fi
 fi
 if [ "$ngpu" = auto ]; then
@@ -134,12 +142,8 @@ if on 1; then
         do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
     fi
     if [ "$baseline" = train ]; then
-        do_run python -m spft.bin.prepare_data general_text --out "$data" \
-            --paired "$data/${general}_train" "${limit[@]}"
-        if [ "$preset" = default ]; then
-            do_run python -m spft.bin.perturb_speed --data "$data/${general}_train" \
-                --factors 0.9 1.0 1.1
-        fi
+        do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
+            --paired "$data/${general}_train" --spoken "$spoken" "${limit[@]}"
     fi
     for domain in $domains; do
         do_run "egs2/$domain/asr1/local/data.sh" --out "$data" "${limit[@]}"
@@ -149,9 +153,10 @@ fi
 llm=$(python -m spft.bin.show_config "$(conf model.yaml)" llm_conf.name)
 sets=("$data/${general}_test")
 for domain in $domains; do sets+=("$data/${domain}_dev" "$data/${domain}_test"); done
-train_set=${general}_train
-[ "$preset" != default ] || train_set+=_sp # speed-perturbed
-if [ "$baseline" = train ]; then sets+=("$data/$train_set" "$data/${general}_dev"); fi
+train_sets=("$data/${general}_train")
+[ "$preset" != default ] || train_sets[0]+=_sp # speed-perturbed
+[ "$spoken" = 0 ] || train_sets+=("$data/general_tts")
+if [ "$baseline" = train ]; then sets+=("${train_sets[@]}" "$data/${general}_dev"); fi
 
 if on 2; then
     for folder in "${sets[@]}"; do need "$folder/wav.scp" 1; done
@@ -163,6 +168,10 @@ if on 2; then
         do_run python -m spft.bin.fetch_models moonshine-base smollm2-135m
         do_run python -m spft.bin.extract_features --data "${sets[@]}" --dump "$dump"
     fi
+    if [ "$baseline" = train ]; then
+        do_run python -m spft.bin.combine_data --data "${train_sets[@]}" \
+            --out "$data/baseline_train" --dump "$dump"
+    fi
 fi
 
 if on 3; then
@@ -170,13 +179,20 @@ if on 3; then
         rm -rf "$exp/baseline"
         do_run cp -r "$shipped" "$exp/baseline"
     else
-        paired=("$data/$train_set" "$data/${general}_dev")
-        need "${paired[0]}/text" 1
-        train "$(conf baseline_ctc.yaml)" "${paired[@]}" "$exp/baseline_ctc" \
-            --model "$(conf model.yaml)" -- "${espnet_options[@]}"
+        need "$data/baseline_train/text" 2
+        dev=$data/${general}_dev options=()
+        train "$(conf baseline_ctc.yaml)" "$data/baseline_train" "$dev" \
+            "$exp/baseline_ctc" --model "$(conf model.yaml)" -- "${espnet_options[@]}"
+        if [ "$preset" = default ]; then # a tiny head's errors teach nothing
+            confusions=$exp/baseline_ctc/confusions.json
+            do_run python -m spft.bin.learn_confusions --model "$exp/baseline_ctc" \
+                --data "$dev" --dump "$dump" --out "$confusions"
+            options=(--adapt_conf "confusions=$confusions" --adapt_conf max_rate=2.0)
+        fi
         train "$(conf baseline_text.yaml)" "$data/general_text/"{train,dev} \
-            "$exp/baseline_text" --model "$(conf model.yaml)" -- "${espnet_options[@]}"
-        train "$(conf baseline.yaml)" "${paired[@]}" "$exp/baseline" \
+            "$exp/baseline_text" --model "$(conf model.yaml)" -- \
+            "${espnet_options[@]}" "${options[@]}"
+        train "$(conf baseline.yaml)" "${train_sets[0]}" "$dev" "$exp/baseline" \
             --init "$exp/baseline_ctc" "$exp/baseline_text" -- "${espnet_options[@]}"
     fi
 fi

@@ -11,7 +11,9 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Protocol
 
@@ -138,6 +140,35 @@ class KokoroEngine:
             "speed": np.array([rate], np.float32),
         }
         return self._session.run(None, inputs)[0].reshape(-1)
+
+
+class FliteEngine:
+    """flite: far less natural than Kokoro, and a hundred times faster.
+
+    For training data that must hold many words. Each of its speakers comes with vocal
+    tracts of five lengths (``slt-2`` to ``slt+2``): what is spoken is resampled.
+    """
+
+    name = "flite"
+    sample_rate = SAMPLE_RATE
+    tracts = {"-2": 0.88, "-1": 0.94, "": 1.0, "+1": 1.07, "+2": 1.14}
+    voices = tuple(map("".join, product(("awb", "rms", "slt"), tracts)))
+
+    def synthesize(self, text: str, voice: str, rate: float) -> np.ndarray:
+        import soundfile
+        import soxr
+
+        if not (flite := shutil.which("flite")):
+            raise UserError("flite is not on PATH; install it (apt-get install flite)")
+        speaker, pitch = voice[:3], self.tracts[voice[3:]]
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+            stretch = f"duration_stretch={pitch / rate}"
+            command = [flite, "-voice", speaker, "--setf", stretch]
+            subprocess.run(
+                [*command, "-t", text, "-o", file.name], check=True, capture_output=True
+            )
+            wave, sample_rate = soundfile.read(file.name, dtype="float32")
+        return soxr.resample(wave, sample_rate * pitch, self.sample_rate)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,16 @@ def test_espeak_to_kokoro():
     assert synth.phonemize("play the boat", british=True) == "plˈA ðə bˈQt"
 
 
+@pytest.mark.skipif(not shutil.which("flite"), reason="flite is not installed")
+def test_flite_speaks_at_the_rate_whatever_the_voice():
+    engine = synth.FliteEngine()
+    assert len(engine.voices) == 15
+    whole = len(engine.synthesize("what a fine day", "slt", 1.0))
+    for voice, rate in (("slt+2", 1.0), ("slt-2", 1.0), ("slt", 1.25)):
+        length = len(engine.synthesize("what a fine day", voice, rate))
+        assert length * rate == pytest.approx(whole, rel=0.05)
+
+
 class FakeEngine:
     """Hums a tone between two silences; the louder the longer the text."""
 

@@ -1,15 +1,19 @@
 """Noisy text in place of audio: how text alone teaches a decoder to follow its prefix.
 
-The noise imitates the errors of a letter recogniser. Used to teach the baseline's
+The noise imitates the errors of a letter recogniser: those learnt from one, or by rules
+before there is any. Used to teach the baseline's
 decoder (stage 3) and, as an adaptation method, in the manner of arXiv 2601.20900.
 """
 
+import functools
 import random
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from spft.adapt.abs_adapt import AbsAdapt
+from spft.adapt.confusions import Confusions
 from spft.llm import LLM
 from spft.prefix import Prefix
 
@@ -51,21 +55,35 @@ class NoisyText(AbsAdapt):
 
     Args:
         llm: whose tokenizer and embeddings are used.
-        max_rate: the character noise of a sentence is drawn from 0 to this rate.
+        max_rate: the noise of a sentence is drawn from 0 to this rate: of characters,
+            or, with ``confusions``, in units of the recogniser's own.
+        confusions: what ``spft.bin.learn_confusions`` wrote; None: noise by rules.
         seed: of the noise.
     """
 
-    def __init__(self, llm: LLM, max_rate: float = 0.25, seed: int = 0):
+    def __init__(
+        self,
+        llm: LLM,
+        max_rate: float = 0.25,
+        confusions: str | None = None,
+        seed: int = 0,
+    ):
         super().__init__(llm)
         self.max_rate = max_rate
+        self.confusions = confusions
         self.rng = random.Random(seed)
+
+    @functools.cached_property
+    def corrupt(self) -> Callable[[str, float, random.Random], str]:
+        """What misspells; the table is not needed before, so not for decoding."""
+        return Confusions.read(self.confusions).corrupt if self.confusions else corrupt
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of noisy tokens per sentence."""
         rows = []
         for clean in llm.texts(text, lengths):
             rate = self.rng.uniform(0, self.max_rate)
-            rows.append(llm.encode(corrupt(clean, rate, self.rng)))
+            rows.append(llm.encode(self.corrupt(clean, rate, self.rng)))
         sizes = torch.tensor([len(row) for row in rows], device=llm.device)
         tokens = torch.zeros(len(rows), int(sizes.max()), dtype=torch.long)
         for row, out in zip(rows, tokens, strict=True):

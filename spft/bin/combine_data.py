@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from spft.errors import UserError, run
+from spft.files import atomic_write
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -15,6 +16,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", required=True, type=Path, nargs="+", help="data directories")
     add("--out", required=True, type=Path, help="data directory to write")
+    add("--dump", type=Path, help="also the features that stage 2 made of them")
     return parser
 
 
@@ -35,7 +37,23 @@ def main() -> None:
             found[utterance.id] = folder
             utterances.append(utterance)
     write_data_dir(args.out, utterances)
+    if args.dump:
+        combine_features(
+            [args.dump / d.name for d in args.data], args.dump / args.out.name
+        )
     print(f"{args.out}: {len(utterances)} utterances")
+
+
+def combine_features(folders: list[Path], out: Path) -> None:
+    """Put the indices of features together; the features stay where they are."""
+    for name in ("feats.scp", "utt2num_frames"):
+        lines = []
+        for folder in folders:
+            if not (folder / name).exists():
+                return  # speech of which stage 2 makes no features
+            lines += (folder / name).read_text(encoding="utf-8").splitlines()
+        with atomic_write(out / name) as stream:
+            stream.writelines(f"{line}\n" for line in sorted(lines))
 
 
 if __name__ == "__main__":

@@ -79,8 +79,11 @@ def get_parser() -> argparse.ArgumentParser:
     general.add_argument(
         "--spoken",
         type=int,
-        default=0,
-        help="so many of WordNet's sentences also into a set to be synthesised",
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="so many of WordNet's sentences also into sets to be synthesised, "
+        "spoken_1 and so on, the first those with the most different words",
     )
     return parser
 
@@ -100,7 +103,7 @@ def find_source(given: str | None, variable: str | None) -> Path:
 def read_general_text(args: argparse.Namespace) -> dict[str, list]:
     """WordNet's examples, where there are any, and the transcripts of paired data."""
     from spft.data.corpora.wordnet import read_wordnet
-    from spft.data.split import hold_out, sample, unique
+    from spft.data.split import cover, hold_out, unique
     from spft.data.table import read_table
     from spft.data.utterance import Utterance
 
@@ -114,16 +117,16 @@ def read_general_text(args: argparse.Namespace) -> dict[str, list]:
     if not dev:  # so few sentences that chance took none
         train, dev = train[:-1], train[-1:]
     sets = {"text/train": train, "text/dev": dev}
-    if args.spoken:
-        sets["spoken"] = sample(
-            [
-                sentence
-                for sentence in train
-                if sentence.id.startswith("wordnet-")
-                and len(sentence.text.split()) <= MAX_SPOKEN
-            ],
-            args.spoken,
-        )
+    rest = [
+        sentence
+        for sentence in train
+        if sentence.id.startswith("wordnet-")
+        and len(sentence.text.split()) <= MAX_SPOKEN
+    ]
+    for number, size in enumerate(args.spoken, 1):
+        chosen = sets[f"spoken_{number}"] = cover(rest, size)
+        taken = {sentence.id for sentence in chosen}
+        rest = [sentence for sentence in rest if sentence.id not in taken]
     return sets
 
 

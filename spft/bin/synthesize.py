@@ -64,7 +64,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--room", type=float, default=conditions.room, help="share with reverberation"
     )
-    parser.add_argument("--model", default="kokoro", help="short name or folder")
+    parser.add_argument(
+        "--engine", choices=("kokoro", "flite"), default="kokoro", help="synthesiser"
+    )
+    parser.add_argument("--model", default="kokoro", help="Kokoro's name or folder")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--threads", type=int, default=1, help="threads of a process")
     return parser
@@ -75,7 +78,10 @@ def main() -> None:
     args = get_parser().parse_args()
     if args.text and not args.out:
         raise UserError("--text needs --out, the Kaldi directory to write")
-    engine = synth.KokoroEngine(args.model, args.threads)
+    if args.engine == "flite":
+        engine = synth.FliteEngine()
+    else:
+        engine = synth.KokoroEngine(args.model, args.threads)
     if args.corpus:
         utterances = list(read_corpus(args.corpus, args.sets))
     else:

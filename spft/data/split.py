@@ -1,6 +1,7 @@
 """Splitting by hash: stable whatever the order and whatever else is in the corpus."""
 
 import hashlib
+import heapq
 from collections.abc import Iterable
 
 from spft.data.utterance import Utterance
@@ -42,3 +43,30 @@ def unique(utterances: Iterable[Utterance]) -> list[Utterance]:
     for utterance in utterances:
         seen.setdefault(utterance.text, utterance)
     return list(seen.values())
+
+
+def cover(utterances: list[Utterance], size: int) -> list[Utterance]:
+    """At most ``size`` utterances that hold as many different words as they may.
+
+    Greedy: the next one is that with the most words not yet covered for its length.
+    """
+    covered: set[str] = set()
+    chosen: list[Utterance] = []
+
+    def gain(utterance: Utterance) -> float:
+        words = utterance.text.split()
+        return len(set(words) - covered) / (len(words) + 2)  # 2: a cost of its own
+
+    # A gain only falls, so what is still the best with a fresh gain is the best of all.
+    queue = [(-gain(u), i) for i, u in enumerate(utterances)]
+    heapq.heapify(queue)
+    while queue and len(chosen) < size:
+        index = queue[0][1]
+        fresh = -gain(utterances[index]), index
+        if fresh > queue[0]:
+            heapq.heapreplace(queue, fresh)
+            continue
+        heapq.heappop(queue)
+        chosen.append(utterances[index])
+        covered.update(utterances[index].text.split())
+    return sorted(chosen, key=lambda u: u.id)

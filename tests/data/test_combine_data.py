@@ -1,9 +1,12 @@
 from dataclasses import replace
 
+import kaldiio
+import numpy as np
 import pytest
 
 from spft.bin import combine_data
 from spft.data.kaldi import read_data_dir, validate_data_dir, write_data_dir
+from spft.data.speech import find_speech
 from spft.errors import UserError
 
 
@@ -20,6 +23,24 @@ def test_both_sets_are_in_the_result(monkeypatch, tiny_data, tmp_path):
     out = tmp_path / "both"
     run_main(monkeypatch, "--data", paired, other, "--out", out)
     assert validate_data_dir(out) == sorted(utterances + renamed, key=lambda u: u.id)
+
+
+def test_features_of_both(monkeypatch, tiny_data, tmp_path):
+    names = [u.id for u in read_data_dir(tiny_data / "paired")]
+    for folder, part in (("a", names[:3]), ("b", names[3:])):
+        utterances = [u for u in read_data_dir(tiny_data / "paired") if u.id in part]
+        write_data_dir(tmp_path / folder, utterances)
+        features = {name: np.ones((2 + len(name), 4)) for name in part}
+        path = tmp_path / "dump" / folder
+        path.mkdir(parents=True)
+        kaldiio.save_ark(f"{path}/feats.ark", features, scp=f"{path}/feats.scp")
+        lines = [f"{name} {len(rows)}\n" for name, rows in features.items()]
+        (path / "utt2num_frames").write_text("".join(lines))
+    options = ["--out", tmp_path / "both", "--dump", tmp_path / "dump"]
+    run_main(monkeypatch, "--data", tmp_path / "b", tmp_path / "a", *options)
+    speech = find_speech(tmp_path / "both", tmp_path / "dump")
+    assert speech.kind == "kaldi_ark" and sorted(speech.lengths) == sorted(names)
+    assert all(len(speech.load(name)) == n for name, n in speech.lengths.items())
 
 
 def test_an_utterance_twice(monkeypatch, tiny_data, tmp_path):
