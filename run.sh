@@ -19,40 +19,23 @@ nj=auto            # domains adapted at the same time; auto: one a core, or a GP
 seed=0             # of training
 
 usage() {
-    sed -n 's/^# \(.*\)/\1/p' <<'TABLE'
-# Usage: ./run.sh [--option value]…
-#
-# stage  what                     reads                 writes
-#     1  data preparation         downloads/, db.sh     data/<set>/, data/<domain>_text/
-#     2  models, encoder features stage 1               .cache/models, dump/<set>/
-#     3  baseline                 paired general data   exp/baseline
-#     4  prompt stage, text only  baseline, text        exp/<domain>/prompt
-#     5  decoder stage, text only prompt, text          exp/<domain>/{soft_prompt,no_prompt}
-#     6  LM training              text                  exp/<domain>/{lm,ngram}
-#     7  decode and score         all above, test sets  exp/<domain>/<system>/decode_<tag>/
-#     8  report                   scores                RESULTS.md
-# (ESPnet's asr.sh counts its stages differently.)
-#
+    cat <<'TABLE'
+Usage: ./run.sh [--option value]…
+
+stage  what                     reads                 writes
+    1  data preparation         downloads/, db.sh     data/<set>/, data/<domain>_text/
+    2  models, encoder features stage 1               .cache/models, dump/<set>/
+    3  baseline                 paired general data   exp/baseline
+    4  prompt stage, text only  baseline, text        exp/<domain>/prompt
+    5  decoder stage, text only prompt, text          exp/<domain>/{soft_prompt,no_prompt}
+    6  LM training              text                  exp/<domain>/{lm,ngram}
+    7  decode and score         all above, test sets  exp/<domain>/<system>/decode_<tag>/
+    8  report                   scores                RESULTS.md
+(ESPnet's asr.sh counts its stages differently.)
+
 TABLE
-    echo "Options and defaults:"
-    sed -n '/^# Options, with/,/^$/s/^\([a-z_]*\)=\("[^"]*"\|[^ ]*\) *# \(.*\)/  --\1 \2\t\3/p' \
-        run.sh | expand -t 34
 }
-
-die() { echo "error: $*" >&2; exit 1; }
-
-while [ $# -gt 0 ]; do
-    case $1 in
-        -h | --help) usage; exit ;;
-        --stage | --stop_stage | --preset | --domains | --baseline | --spoken | \
-            --general | --prompt_vectors | --keep_prompt | --ngpu | --nj | --seed)
-            [ $# -ge 2 ] || die "$1 needs a value"
-            printf -v "${1#--}" %s "$2"
-            shift 2
-            ;;
-        *) die "unknown option '$1'; ./run.sh --help lists them" ;;
-    esac
-done
+. tools/parse_options.sh ./run.sh "$@"
 for number in "$stage" "$stop_stage"; do
     [[ $number =~ ^[1-8]$ ]] || die "stage '$number' is not one of 1 to 8"
 done
@@ -212,7 +195,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     esac
 }
 adapt() { # adapt DOMAIN: its stages 4 to 7
-    local domain=$1 length=() tests systems options=() test decode
+    local domain=$1 length=() tests systems options=() test
     local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
     if on 4; then
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
@@ -246,11 +229,9 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram" \
             --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}"
         for test in "${tests[@]}"; do
-            for decode in "$exp/$domain/"{base,no_prompt,soft_prompt}/decode_{plain,lm}; do
-                do_run python -m spft.bin.score --data "$test" \
-                    --decode "$decode/$(basename "$test")" \
-                    --adaptation-text "${text[0]}/text"
-            done
+            do_run python -m spft.bin.score --data "$test" \
+                --decode "$exp/$domain/"{base,no_prompt,soft_prompt}/decode_{plain,lm}/"$(basename "$test")" \
+                --adaptation-text "${text[0]}/text"
         done
     fi
 }

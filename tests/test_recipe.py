@@ -24,12 +24,13 @@ def test_help_names_every_option_and_stage():
     result = run("--help")
     assert result.returncode == 0
     source = (ROOT / "run.sh").read_text()
-    accepted = source.split("case $1 in")[1].split("printf -v")[0]
-    options = set(re.findall(r"--[a-z_]+", accepted)) - {"--help"}
+    header = source.split("# Options")[1].split("\n\n")[0]
+    options = re.findall(r"^([a-z_]+)=", header, re.M)
     assert len(options) >= 10
     shown = result.stdout
     for option in options:
-        assert option in shown
+        assert f"  --{option} " in shown
+        assert re.search(rf"\${{?{option}\b", source)  # something reads it
     for stage in range(1, 9):
         assert re.search(rf"^ +{stage}  \S", shown, re.M)
 

@@ -1,7 +1,7 @@
-"""python -m spft.bin.score --data data/music_test --decode DIR.
+"""python -m spft.bin.score --data data/music_test --decode DIR [DIR...].
 
 Add --adaptation-text FILE to tell entities seen in adaptation from unseen ones.
-Scores the hypotheses ``DIR/text``: word errors into ``DIR/score_wer/`` (sclite), entity
+Scores the hypotheses ``DIR/text`` of each: word errors into ``DIR/score_wer/`` (sclite), entity
 errors into ``DIR/score_entity/``, and the rates in percent into ``DIR/score.json``.
 """
 
@@ -21,7 +21,11 @@ def get_parser() -> argparse.ArgumentParser:
         "--data", type=Path, required=True, help="data directory of the test set"
     )
     parser.add_argument(
-        "--decode", type=Path, required=True, help="decode directory that holds `text`"
+        "--decode",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="decode directories of the set, each with a `text`",
     )
     parser.add_argument(
         "--adaptation-text",
@@ -35,15 +39,16 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Score one decoded set."""
+    """Score each decode of the set."""
     args = get_parser().parse_args()
-    scores = score(args.data, args.decode, args.adaptation_text, args.ref_text)
-    rates = [
-        f"{name.upper()} {scores[name]:.2f} %"
-        for name in ("wer", "ser", "eer", "eer_seen", "eer_unseen")
-        if scores.get(name) is not None
-    ]
-    print(f"{args.decode}: {', '.join(rates) or 'nothing to score'}")
+    for decode in args.decode:
+        scores = score(args.data, decode, args.adaptation_text, args.ref_text)
+        rates = [
+            f"{name.upper()} {scores[name]:.2f} %"
+            for name in ("wer", "ser", "eer", "eer_seen", "eer_unseen")
+            if scores.get(name) is not None
+        ]
+        print(f"{decode}: {', '.join(rates) or 'nothing to score'}")
 
 
 def score(

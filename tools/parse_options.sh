@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# Options as Kaldi's scripts have them. A script sets each one's default on a line of its
+# own, `name=default # what it is`, from a comment that begins "Options" to an empty line,
+# then sources this with its name and "$@": --name VALUE sets $name. --help prints the
+# options below what the script's function `usage` says. Defines die.
+
+die() { echo "error: $*" >&2; exit 1; }
+
+list_options() { # list_options SCRIPT
+    sed -n '/^# Options/,/^$/s/^\([a-z_]*\)=\("[^"]*"\|[^ ]*\) *# \(.*\)/  --\1 \2\t\3/p' \
+        "$1" | expand -t 34
+}
+
+script=$1
+shift
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help)
+            usage
+            echo "Options and defaults:"
+            list_options "$script"
+            exit
+            ;;
+    esac
+    list_options "$script" | grep -q -e "^  $1 " ||
+        die "unknown option '$1'; $script --help lists them"
+    [ $# -ge 2 ] || die "$1 needs a value"
+    printf -v "${1#--}" %s "$2"
+    shift 2
+done
+unset script
