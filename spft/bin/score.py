@@ -1,8 +1,9 @@
 """python -m spft.bin.score --data data/music_test --decode DIR [DIR...].
 
 Add --adaptation-text FILE to tell entities seen in adaptation from unseen ones.
-Scores the hypotheses ``DIR/text`` of each: word errors into ``DIR/score_wer/`` (sclite), entity
-errors into ``DIR/score_entity/``, and the rates in percent into ``DIR/score.json``.
+Scores the hypotheses ``DIR/text`` of each: word errors into ``DIR/score_wer/``
+(sclite), entity errors into ``DIR/score_entity/``, and the rates in percent into
+``DIR/score.json``.
 """
 
 import argparse
