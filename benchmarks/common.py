@@ -51,6 +51,32 @@ def seconds(function: Callable[[], object], device: str = "cpu") -> float:
     return time.perf_counter() - start
 
 
+def matmul_rate(llm: LLM) -> float:
+    """Operations a second of a product like those of the LLM's MLP: the ceiling."""
+    a = torch.randn(1024, llm.width, device=llm.device, dtype=llm.dtype)
+    b = torch.randn(3 * llm.width, llm.width, device=llm.device, dtype=llm.dtype)
+    spent = min(seconds(lambda: a @ b.T, llm.device.type) for _ in range(20))
+    return 2 * a.numel() * len(b) / spent
+
+
+def work(llm: LLM, positions: int, outputs: int, training: bool) -> float:
+    """Operations that the matrix products of a pass cannot do without.
+
+    A frozen weight costs as much in the backward pass as in the forward pass.
+
+    Args:
+        llm: the model; its LoRA is not counted.
+        positions: that go through the layers.
+        outputs: of them, those whose logits are needed.
+        training: with a backward pass.
+    """
+    table = llm.model.get_output_embeddings().weight.numel()
+    tied = table if llm.model.config.tie_word_embeddings else 2 * table
+    kept = sum(p.numel() for n, p in llm.model.named_parameters() if "lora_" not in n)
+    once = 2 * ((kept - tied) * positions + table * outputs)
+    return once * (2 if training else 1)
+
+
 def synchronise(device: str) -> None:
     """Wait for an accelerator."""
     if device != "cpu":

@@ -106,7 +106,7 @@ def main() -> None:
     reading = seconds(lambda: [batch(by_length[i : i + args.batch]) for i in starts])
     speed = {way: count / time for way, time in spent.items()}
     row = [speed["plain"], speed["ours"], speed["ours"] / speed["plain"]]
-    row.append(f"{100 * reading / spent['ours']:.1f} %")
+    row.append(f"{reading / spent['ours']:.1%}")
     print(table(["plain utt/s", "ours utt/s", "ratio", "reading"], [row]))
 
 

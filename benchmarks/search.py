@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.common import seconds, table
+from benchmarks.common import matmul_rate, seconds, table, work
 from spft.bin.decode import DecodeConfig
 from spft.data.audio import duration
 from spft.data.speech import SpeechSource, find_speech
@@ -65,7 +65,8 @@ def main() -> None:
     check(args.model, config, first(whole, 8))
     recognizer = Recognizer(args.model, config, external)
     seconds_of = {u: duration(p) for u, p in read_table(args.data / "wav.scp").items()}
-    rows = []
+    rows, rate = [], matmul_rate(recognizer.llm)
+    least = work(recognizer.llm, 1, 1, training=False)  # a hypothesis' next token
     for beam in args.beams:
         one_by_one = None
         for batch in args.batches:
@@ -80,12 +81,15 @@ def main() -> None:
             row = [beam, batch, speed["generate"], plain, fused, speed["LMs + CTC"]]
             row += [plain / speed["generate"], fused / speed["generate"]]
             row += [fused / one_by_one, f"{same}/{len(names)}"]
-            row += [1 / (audio * fused), tokens * fused, peak_memory(recognizer)]
+            share = tokens * plain * beam * least / rate
+            row += [1 / (audio * fused), tokens * fused, f"{share:.0%}"]
+            row.append(peak_memory(recognizer))
             rows.append(row)
             print(" ".join(str(cell) for cell in row), file=sys.stderr, flush=True)
     header = ["beam", "batch", "generate utt/s", "ours", "+ LMs", "+ LMs + CTC"]
     header += ["ours / generate", "+ LMs / generate", "+ LMs / one by one", "same"]
-    print(table([*header, "RTF + LMs", "tokens/s + LMs", "peak GB so far"], rows))
+    header += ["RTF + LMs", "tokens/s + LMs", "ours, of ceiling", "peak GB so far"]
+    print(table(header, rows))
 
 
 def first(speech: SpeechSource, count: int) -> SpeechSource:
