@@ -12,6 +12,7 @@ domains="music chatbot" # recipes below egs2/
 baseline=auto      # auto, shipped (weights in the repository) or train
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 general=auto       # general-domain test set: auto, general or librispeech
+methods="no_prompt soft_prompt" # text adaptation, of those in spft/adapt/
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 keep_prompt=false  # also at inference, before the audio
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
@@ -44,6 +45,10 @@ done
 [[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||
     die "--general: auto, general or librispeech"
+for method in $methods; do
+    [[ $method =~ ^(no_prompt|empty_prompt|upsample_mask|soft_prompt|noisy_text)$ ]] ||
+        die "--methods: no method '$method' in spft/adapt/"
+done
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
 for number in "$ngpu" "$nj" "$spoken"; do
     [[ $number =~ ^(auto|[0-9]+)$ ]] ||
@@ -89,30 +94,10 @@ fi
 if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? ngpu : $(nproc))); fi
 mkdir -p "$exp"
 
-on() { # on N: whether stage N is to run
-    [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
-    echo "stage $1" >&2
-}
-need() { # need FILE STAGE
-    [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
-}
-do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the report
-    local line start=$SECONDS
-    line=$(printf '%q ' "$@")
-    "$@"
-    echo "$line # $((SECONDS - start)) s" >>"$exp/commands.log"
-}
-conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
-    local file
-    for file in "conf/presets/$preset/$1" ${2:+"egs2/$2/asr1/conf/$1"} "conf/$1"; do
-        if [ -e "$file" ]; then echo "$file"; return; fi
-    done
-    die "no configuration $1"
-}
-train() { # train CONFIG TRAIN VALID OUT [option…]
-    do_run python -m spft.bin.train --config "$1" --train "$2" --valid "$3" --out "$4" \
-        --dump "$dump" --seed "$seed" "${@:5}"
-}
+# shellcheck source=local/helpers.sh
+. local/helpers.sh
+# shellcheck source=local/adapt.sh
+. local/adapt.sh
 espnet_options=(--ngpu "$ngpu")
 
 if on 1; then
@@ -177,64 +162,10 @@ if on 3; then
             "${espnet_options[@]}" "${options[@]}"
         train "$(conf baseline.yaml)" "${train_sets[0]}" "$dev" "$exp/baseline" \
             --init "$exp/baseline_ctc" "$exp/baseline_text" -- "${espnet_options[@]}"
+        [ "$preset" != default ] || cp "$confusions" "$exp/baseline/"
     fi
 fi
 
-check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
-    local system sentences="$data/$1_text/train/text"
-    case $stage in
-        4) need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1 ;;
-        5) need "$exp/$1/prompt/model.safetensors" 4 ;;
-        6) need "$sentences" 1 ;;
-        7)
-            for system in no_prompt soft_prompt; do
-                need "$exp/$1/$system/model.safetensors" 5
-            done
-            need "$exp/$1/ngram/ngram.arpa" 6
-            ;;
-    esac
-}
-adapt() { # adapt DOMAIN: its stages 4 to 7
-    local domain=$1 length=() tests systems options=() test
-    local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
-    if on 4; then
-        [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
-        train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$domain/prompt" \
-            --init "$exp/baseline" -- "${espnet_options[@]}" "${length[@]}"
-    fi
-    if on 5; then
-        train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/soft_prompt" \
-            --init "$exp/$domain/prompt" -- "${espnet_options[@]}"
-        train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/no_prompt" \
-            --init "$exp/baseline" -- "${espnet_options[@]}" --adapt no_prompt
-    fi
-    if on 6; then
-        rm -rf "${exp:?}/$domain/lm"
-        do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
-            --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
-        do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
-            --data "$exp/$domain/lm/data" --output_dir "$exp/$domain/lm" --ngpu "$ngpu"
-        do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
-            --tokenizer "$llm" --out "$exp/$domain/ngram"
-    fi
-    if on 7; then
-        tests=("$data/${domain}_test" "$data/${general}_test")
-        systems=("base=$exp/baseline")
-        for system in no_prompt soft_prompt; do
-            systems+=("$system=$exp/$domain/$system")
-        done
-        if [ "$keep_prompt" = true ]; then options=(--keep_prompt); fi
-        do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" \
-            --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump" \
-            --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram" \
-            --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}"
-        for test in "${tests[@]}"; do
-            do_run python -m spft.bin.score --data "$test" \
-                --decode "$exp/$domain/"{base,no_prompt,soft_prompt}/decode_{plain,lm}/"$(basename "$test")" \
-                --adaptation-text "${text[0]}/text"
-        done
-    fi
-}
 say_who() { # say_who NAME: before each line; a progress bar's states become lines
     stdbuf -o0 tr '\r' '\n' | sed -u "/^ *\$/d; s/^/[$1] /"
 }

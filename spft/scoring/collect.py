@@ -32,17 +32,31 @@ class SystemRow:
         return exp / domain / self.system / f"decode_{self.tag}"
 
 
-# The first row is what the others are compared with.
-DEFAULT_ROWS = (
-    SystemRow("base", "base", "base", "plain"),
-    SystemRow("base_lm", "base + LM", "base", "lm"),
-    SystemRow("no_prompt", "no prompt", "no_prompt", "plain"),
-    SystemRow("no_prompt_lm", "no prompt + LM", "no_prompt", "lm"),
-    SystemRow("soft_prompt", "soft prompt", "soft_prompt", "plain", "no_prompt"),
-    SystemRow(
-        "soft_prompt_lm", "soft prompt + LM", "soft_prompt", "lm", "no_prompt_lm"
-    ),
-)
+# Folder of a system, its label. The first is what the others are compared with.
+SYSTEMS = {
+    "base": "base",
+    "no_prompt": "no prompt",
+    "empty_prompt": "empty prompt",
+    "upsample_mask": "upsample + mask",
+    "soft_prompt": "soft prompt",
+    "noisy_text": "text denoising",
+}
+OPTIONAL = {"empty_prompt", "upsample_mask", "noisy_text"}  # not in a default run
+PLAIN = "no_prompt"  # what other text tuning is compared with too
+
+
+def _rows() -> tuple[SystemRow, ...]:
+    """Each system without and with fused LMs."""
+    rows = []
+    for system, label in SYSTEMS.items():
+        versus = PLAIN if system not in ("base", PLAIN) else None
+        rows.append(SystemRow(system, label, system, "plain", versus))
+        versus = versus and f"{versus}_lm"
+        rows.append(SystemRow(f"{system}_lm", f"{label} + LM", system, "lm", versus))
+    return tuple(rows)
+
+
+DEFAULT_ROWS = _rows()
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,11 @@ def collect(
             f"{exp / domain}: no system has scores of {test}; run stage 7 of run.sh "
             "(decode and score) first"
         )
+    results = [
+        result
+        for result in results
+        if result.scores is not None or result.row.system not in OPTIONAL
+    ]
     base = (results[0].scores or {}).get("wer")
     return results[:1] + [_with_change(result, base) for result in results[1:]]
 

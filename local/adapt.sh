@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# Stages 4 to 7 of run.sh, for one domain; it sources this.
+
+check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
+    local method sentences="$data/$1_text/train/text"
+    case $stage in
+        4) need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1 ;;
+        5) need "$exp/$1/prompt/model.safetensors" 4 ;;
+        6) need "$sentences" 1 ;;
+        7)
+            for method in $methods; do
+                need "$exp/$1/$method/model.safetensors" 5
+            done
+            need "$exp/$1/ngram/ngram.arpa" 6
+            ;;
+    esac
+}
+adapt() { # adapt DOMAIN: its stages 4 to 7
+    local domain=$1 length=() tests systems options test decodes method system init
+    local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
+    if on 4 && [[ $methods =~ soft_prompt ]]; then
+        [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
+        train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$domain/prompt" \
+            --init "$exp/baseline" -- "${espnet_options[@]}" "${length[@]}"
+    fi
+    if on 5; then
+        for method in $methods; do
+            init=$exp/baseline options=(--adapt "$method")
+            if [ "$method" = soft_prompt ]; then init=$exp/$domain/prompt options=(); fi
+            if [ "$method" = noisy_text ] && [ -e "$exp/baseline/confusions.json" ]; then
+                options+=(--adapt_conf "confusions=$exp/baseline/confusions.json")
+                options+=(--adapt_conf max_rate=2.0)
+            fi
+            train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/$method" \
+                --init "$init" -- "${espnet_options[@]}" "${options[@]}"
+        done
+    fi
+    if on 6; then
+        rm -rf "${exp:?}/$domain/lm"
+        do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
+            --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
+        do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
+            --data "$exp/$domain/lm/data" --output_dir "$exp/$domain/lm" --ngpu "$ngpu"
+        do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
+            --tokenizer "$llm" --out "$exp/$domain/ngram"
+    fi
+    if on 7; then
+        tests=("$data/${domain}_test" "$data/${general}_test")
+        systems=("base=$exp/baseline")
+        for method in $methods; do systems+=("$method=$exp/$domain/$method"); done
+        options=()
+        if [ "$keep_prompt" = true ]; then options=(--keep_prompt); fi
+        do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" \
+            --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump" \
+            --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram" \
+            --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}"
+        for test in "${tests[@]}"; do
+            decodes=()
+            for system in base $methods; do
+                decodes+=("$exp/$domain/$system"/decode_{plain,lm}/"$(basename "$test")")
+            done
+            do_run python -m spft.bin.score --data "$test" --decode "${decodes[@]}" \
+                --adaptation-text "${text[0]}/text"
+        done
+    fi
+}

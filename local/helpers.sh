@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# What the stages of run.sh have in common; it sources this.
+
+on() { # on N: whether stage N is to run
+    [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
+    echo "stage $1" >&2
+}
+need() { # need FILE STAGE
+    [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
+}
+do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the report
+    local line start=$SECONDS
+    line=$(printf '%q ' "$@")
+    "$@"
+    echo "$line # $((SECONDS - start)) s" >>"$exp/commands.log"
+}
+conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
+    local file
+    for file in "conf/presets/$preset/$1" ${2:+"egs2/$2/asr1/conf/$1"} "conf/$1"; do
+        if [ -e "$file" ]; then echo "$file"; return; fi
+    done
+    die "no configuration $1"
+}
+train() { # train CONFIG TRAIN VALID OUT [option…]
+    do_run python -m spft.bin.train --config "$1" --train "$2" --valid "$3" --out "$4" \
+        --dump "$dump" --seed "$seed" "${@:5}"
+}
