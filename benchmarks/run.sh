@@ -33,6 +33,7 @@ show() { # show TITLE COMMAND…: its output under its command
         --lm exp/music/lm --ngram exp/music/ngram "${quick[@]}"
     if [ "$device" = cpu ]; then
         show "Growth" benchmarks.growth --out benchmarks/results/growth
+        show "Stages of the default run" benchmarks.stages --before 91981d9
     fi
 } >"$out.tmp"
 mv "$out.tmp" "$out"
