@@ -1,10 +1,10 @@
 """How time and memory grow with the size of everything that a user may enlarge.
 
-    python -m benchmarks.growth --out benchmarks/results/growth
+    python -m benchmarks.growth --plot benchmarks/results/growth.svg
 
 Each point is a process of its own. Text and vocabulary grow around tiny models, so that
 the part that grows shows above the constant part; prompt, utterance and beam grow with
-the default LLM. Prints tables, and writes them with a plot to ``--out``.
+the default LLM. Prints tables and plots them.
 """
 
 import argparse
@@ -20,15 +20,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 POINTS = {
     "sentences": [1_000, 10_000, 100_000, 1_000_000],
     "prompt length": [30, 100, 300, 1000],
-    "utterance length": [50, 100, 200, 400],
+    "utterance length": [25, 50, 100, 200],
     "beam": [1, 2, 4, 8, 16],
     "vocabulary": [49_152, 98_304, 150_000],
 }
 NOTES = {
     "sentences": "prompt stage: start, and 100 batches of the text (--part_size 20000)",
     "prompt length": "prompt stage, forward and backward, 64 sentences of 16 tokens",
-    "utterance length": "beam search, 16 prefixes of so many positions, as many tokens",
-    "beam": "beam search, 16 prefixes of 50 positions, 50 tokens",
+    "utterance length": "beam search, 8 prefixes of so many positions, as many tokens",
+    "beam": "beam search, 8 prefixes of 50 positions, 50 tokens",
     "vocabulary": "beam search with an LLM of so many tokens, beam 4",
 }
 
@@ -36,7 +36,7 @@ NOTES = {
 def main() -> None:
     """Measure all points, or the one given by ``--point``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.svg")
+    parser.add_argument("--plot", type=Path, help="SVG to write")
     parser.add_argument("--only", nargs="+", choices=POINTS, default=list(POINTS))
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -54,12 +54,10 @@ def main() -> None:
         parts.append(f"**{name}**: {NOTES[name]}; time grows with its power "
                      f"{power(rows):.2f}\n\n")  # fmt: skip
         parts[-1] += table([name, "seconds", "peak MB"], cells)
-    report = "\n\n".join(parts)
-    print(report)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.with_suffix(".md").write_text(report + "\n")
-        plot(found, args.out.with_suffix(".svg"))
+    print("\n\n".join(parts))
+    if args.plot:
+        args.plot.parent.mkdir(parents=True, exist_ok=True)
+        plot(found, args.plot)
 
 
 def run_point(name: str, size: int) -> tuple[float, float]:
@@ -91,7 +89,8 @@ def measure(name: str, size: int) -> tuple[float, float]:
         else:
             prepare = {"prompt length": prompt}.get(name, search)
             task = prepare(Path(folder), size, name)
-            task()  # warm up
+            if prepare is prompt:  # one step; a search warms up in its first ones
+                task()
             time = seconds(task)
             usage = resource.getrusage(resource.RUSAGE_SELF)
     return time, usage.ru_maxrss / 1e3
@@ -168,21 +167,26 @@ def llama(vocabulary: int):
 
 
 def search(_: Path, size: int, name: str):
-    """A beam search over 16 utterances, whose end nothing but the limit decides."""
+    """A beam search over 8 utterances, whose end nothing but the limit decides."""
     import torch
 
     from benchmarks.common import load_llm
     from spft.prefix import Prefix
     from spft.search.beam import BeamSearch, BeamSearchConfig
 
-    llm = llama(size) if name == "vocabulary" else load_llm().model
+    if name == "vocabulary":
+        llm = llama(size)
+    else:
+        loaded = load_llm()
+        loaded.merge()
+        llm = loaded.model
     length = size if name == "utterance length" else 50
     beam = size if name == "beam" else 4
     config = BeamSearchConfig(beam=beam, min_tokens=length)
     search = BeamSearch(llm, 1, 2, config=config)
     width = llm.get_input_embeddings().embedding_dim
-    prefix = Prefix(0.1 * torch.randn(16, length, width), torch.full((16,), length))
-    return lambda: search(prefix, [length] * 16)
+    prefix = Prefix(0.1 * torch.randn(8, length, width), torch.full((8,), length))
+    return lambda: search(prefix, [length] * 8)
 
 
 def plot(found: dict, path: Path) -> None:

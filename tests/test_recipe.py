@@ -27,10 +27,12 @@ def test_help_names_every_option_and_stage():
     header = source.split("# Options")[1].split("\n\n")[0]
     options = re.findall(r"^([a-z_]+)=", header, re.M)
     assert len(options) >= 10
+    scripts = source + (ROOT / "local/helpers.sh").read_text()
+    scripts += (ROOT / "local/adapt.sh").read_text()
     shown = result.stdout
     for option in options:
         assert f"  --{option} " in shown
-        assert re.search(rf"\${{?{option}\b", source)  # something reads it
+        assert re.search(rf"\${{?{option}\b", scripts)  # something reads it
     for stage in range(1, 9):
         assert re.search(rf"^ +{stage}  \S", shown, re.M)
 
