@@ -28,7 +28,7 @@ stage  what                     reads                 writes
     2  models, encoder features stage 1               .cache/models, dump/<set>/
     3  baseline                 paired general data   exp/baseline
     4  prompt stage, text only  baseline, text        exp/<domain>/prompt
-    5  decoder stage, text only prompt, text          exp/<domain>/{soft_prompt,no_prompt}
+    5  decoder stage, text only prompt, text          exp/<domain>/<method>
     6  LM training              text                  exp/<domain>/{lm,ngram}
     7  decode and score         all above, test sets  exp/<domain>/<system>/decode_<tag>/
     8  report                   scores                RESULTS.md
@@ -110,8 +110,11 @@ if on 1; then
         do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
     fi
     if [ "$baseline" = train ]; then
+        speeds=true
+        [ "$preset" = default ] || speeds=false
         do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
-            --paired "$data/${general}_train" --spoken "$spoken" "${limit[@]}"
+            --paired "$data/${general}_train" --spoken "$spoken" --speeds "$speeds" \
+            "${limit[@]}"
     fi
     for domain in $domains; do
         do_run "egs2/$domain/asr1/local/data.sh" --out "$data" "${limit[@]}"
@@ -155,7 +158,7 @@ if on 3; then
             confusions=$exp/baseline_ctc/confusions.json
             do_run python -m spft.bin.learn_confusions --model "$exp/baseline_ctc" \
                 --data "$dev" --dump "$dump" --out "$confusions"
-            options=(--adapt_conf "confusions=$confusions" --adapt_conf max_rate=2.0)
+            options=(--adapt_conf "confusions=$confusions")
         fi
         train "$(conf baseline_text.yaml)" "$data/general_text/"{train,dev} \
             "$exp/baseline_text" --model "$(conf model.yaml)" -- \

@@ -5,8 +5,8 @@
 
 For each beam and batch size: utterances a second of generate, of ours without an LM,
 with LM and n-gram, and with the CTC head too; all with the same prefixes, one after the
-other. Without an LM the hypotheses are compared: in float32 they must be the same; in
-bfloat16, which is timed, rounding may decide between near ties. The first batch size
+other. Without an LM the hypotheses are compared: in float32 they must be the same;
+where bfloat16 is timed, rounding may decide between near ties. The first batch size
 should be 1: generate one utterance at a time.
 """
 

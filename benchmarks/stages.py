@@ -4,7 +4,7 @@
 
 Runs the commands of stages 4, 5 and 7 for music on a few batches, in turns, each commit
 with its own configuration; the earlier one is checked out into a temporary folder and
-set to the dtype that this machine is fast in. The other stages have not changed.
+set to the dtype that this machine is fast in. The code of the other stages is the same.
 """
 
 import argparse

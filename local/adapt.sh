@@ -5,7 +5,12 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     local method sentences="$data/$1_text/train/text"
     case $stage in
         4) need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1 ;;
-        5) need "$exp/$1/prompt/model.safetensors" 4 ;;
+        5)
+            need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1
+            if [[ $methods =~ soft_prompt ]]; then
+                need "$exp/$1/prompt/model.safetensors" 4
+            fi
+            ;;
         6) need "$sentences" 1 ;;
         7)
             for method in $methods; do
@@ -29,7 +34,6 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             if [ "$method" = soft_prompt ]; then init=$exp/$domain/prompt options=(); fi
             if [ "$method" = noisy_text ] && [ -e "$exp/baseline/confusions.json" ]; then
                 options+=(--adapt_conf "confusions=$exp/baseline/confusions.json")
-                options+=(--adapt_conf max_rate=2.0)
             fi
             train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/$method" \
                 --init "$init" -- "${espnet_options[@]}" "${options[@]}"

@@ -15,7 +15,7 @@ from spft.errors import UserError
 from spft.files import atomic_write
 
 EDGE = "#"  # before and after a text
-LONGEST = 4  # letters of a chunk; of a longer error only the lengths are to blame
+LONGEST = 4  # letters of a chunk; what is longer was not heard at all
 SEEN = 20  # a chunk in its context must have been read so often to be judged by that
 
 

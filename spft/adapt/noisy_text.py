@@ -55,8 +55,8 @@ class NoisyText(AbsAdapt):
 
     Args:
         llm: whose tokenizer and embeddings are used.
-        max_rate: the noise of a sentence is drawn from 0 to this rate: of characters,
-            or, with ``confusions``, in units of the recogniser's own.
+        max_rate: the noise of a sentence is drawn from 0 to this rate: of characters
+            (default .25), or, with ``confusions``, of what the recogniser errs (2).
         confusions: what ``spft.bin.learn_confusions`` wrote; None: noise by rules.
         seed: of the noise.
     """
@@ -64,12 +64,13 @@ class NoisyText(AbsAdapt):
     def __init__(
         self,
         llm: LLM,
-        max_rate: float = 0.25,
+        max_rate: float | None = None,
         confusions: str | None = None,
         seed: int = 0,
     ):
         super().__init__(llm)
-        self.max_rate = max_rate
+        default = 2.0 if confusions else 0.25
+        self.max_rate = default if max_rate is None else max_rate
         self.confusions = confusions
         self.rng = random.Random(seed)
 

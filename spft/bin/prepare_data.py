@@ -79,11 +79,9 @@ def get_parser() -> argparse.ArgumentParser:
     general.add_argument(
         "--spoken",
         type=int,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="so many of WordNet's sentences also into sets to be synthesised, "
-        "spoken_1 and so on, the first those with the most different words",
+        default=0,
+        help="so many of WordNet's sentences, those with the most different words, "
+        "also into a set to be synthesised",
     )
     return parser
 
@@ -117,16 +115,14 @@ def read_general_text(args: argparse.Namespace) -> dict[str, list]:
     if not dev:  # so few sentences that chance took none
         train, dev = train[:-1], train[-1:]
     sets = {"text/train": train, "text/dev": dev}
-    rest = [
-        sentence
-        for sentence in train
-        if sentence.id.startswith("wordnet-")
-        and len(sentence.text.split()) <= MAX_SPOKEN
-    ]
-    for number, size in enumerate(args.spoken, 1):
-        chosen = sets[f"spoken_{number}"] = cover(rest, size)
-        taken = {sentence.id for sentence in chosen}
-        rest = [sentence for sentence in rest if sentence.id not in taken]
+    if args.spoken:
+        short = [
+            sentence
+            for sentence in train
+            if sentence.id.startswith("wordnet-")
+            and len(sentence.text.split()) <= MAX_SPOKEN
+        ]
+        sets["spoken"] = cover(short, args.spoken)
     return sets
 
 

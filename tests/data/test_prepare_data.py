@@ -154,5 +154,5 @@ def test_general_text_joins_wordnet_and_transcripts(tmp_path):
         "the cat sat down\n",
         "the clock runs very fast\n",
     ]
-    spoken = (tmp_path / "data/general_spoken_1/text").read_text()
+    spoken = (tmp_path / "data/general_spoken/text").read_text()
     assert spoken.startswith("wordnet-") and spoken.count("\n") == 1
