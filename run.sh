@@ -152,18 +152,18 @@ if on 3; then
     else
         need "$data/baseline_train/text" 2
         dev=$data/${general}_dev options=()
-        train "$(conf baseline_ctc.yaml)" "$data/baseline_train" "$dev" \
-            "$exp/baseline_ctc" --model "$(conf model.yaml)" -- "${espnet_options[@]}"
-        if [ "$preset" = default ]; then # a tiny head's errors teach nothing
-            confusions=$exp/baseline_ctc/confusions.json
-            do_run python -m spft.bin.learn_confusions --model "$exp/baseline_ctc" \
-                --data "$dev" --dump "$dump" --out "$confusions"
+        if [ "$preset" = default ]; then # the tiny preset's encoder has no first pass
+            confusions=$exp/confusions.json
+            do_run python -m spft.bin.learn_confusions --data "$data/baseline_train" \
+                --dump "$dump" --out "$confusions"
             options=(--adapt_conf "confusions=$confusions")
         fi
+        train "$(conf baseline_ctc.yaml)" "$data/baseline_train" "$dev" \
+            "$exp/baseline_ctc" --model "$(conf model.yaml)" -- "${espnet_options[@]}"
         train "$(conf baseline_text.yaml)" "$data/general_text/"{train,dev} \
             "$exp/baseline_text" --model "$(conf model.yaml)" -- \
             "${espnet_options[@]}" "${options[@]}"
-        train "$(conf baseline.yaml)" "${train_sets[0]}" "$dev" "$exp/baseline" \
+        train "$(conf baseline.yaml)" "$data/baseline_train" "$dev" "$exp/baseline" \
             --init "$exp/baseline_ctc" "$exp/baseline_text" -- "${espnet_options[@]}"
         [ "$preset" != default ] || cp "$confusions" "$exp/baseline/"
     fi

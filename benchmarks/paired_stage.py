@@ -24,15 +24,15 @@ from spft.checkpoint import load_model
 from spft.data.audio import read_audio
 from spft.data.speech import find_speech
 from spft.data.table import read_table
-from spft.encoder.moonshine import MoonshineEncoder
+from spft.encoder.moonshine import Moonshine
 from spft.pretrained import resolve
 
 
-def plain_loss(model, speech, speech_lengths, text, lengths) -> torch.Tensor:
+def plain_loss(model, speech, speech_lengths, written, text, lengths) -> torch.Tensor:
     """Mean loss per label through the plain way."""
     llm = model.llm
     frames, frame_lengths, _ = model.encoder(speech, speech_lengths)
-    prefix, _ = model.projector(frames, frame_lengths, llm)
+    prefix, _ = model.projector(frames, frame_lengths, llm, first_pass=written)
     rows, labels = [], []
     for i, n in enumerate(lengths.tolist()):
         ends = text.new_tensor([llm.bos]), text.new_tensor([llm.eos])
@@ -52,9 +52,12 @@ def plain_loss(model, speech, speech_lengths, text, lengths) -> torch.Tensor:
     ).loss
 
 
-def our_loss(model, speech, speech_lengths, text, lengths) -> torch.Tensor:
+def our_loss(model, speech, speech_lengths, written, text, lengths) -> torch.Tensor:
     """Mean loss per label through the project's way."""
-    return model(text, lengths, speech, speech_lengths)[0]
+    first_pass = (None, None)
+    if written is not None:
+        first_pass = pad([model.llm.encode(row) for row in written], text.device)
+    return model(text, lengths, speech, speech_lengths, *first_pass)[0]
 
 
 def main() -> None:
@@ -81,8 +84,9 @@ def main() -> None:
         frames = [torch.from_numpy(speech.load(u)) for u in names]
         lengths = torch.tensor([len(f) for f in frames], device=args.device)
         padded = pad_sequence(frames, batch_first=True).to(args.device)
-        return padded, lengths, *pad([model.llm.encode(texts[u]) for u in names],
-                                     args.device)  # fmt: skip
+        tokens = [model.llm.encode(texts[u]) for u in names]
+        written = speech.transcripts(names)
+        return padded, lengths, written, *pad(tokens, args.device)
 
     check(model, batch(list(speech.lengths)[: args.batch]))
     optimizer = torch.optim.AdamW(trained, lr=1e-6)
@@ -110,10 +114,8 @@ def main() -> None:
     reading = seconds(lambda: [batch(by_length[i : i + args.batch]) for i in starts])
     speed = {way: count / time for way, time in spent.items()}
     waves = [read_audio(paths[u]) for u in shuffled[: args.batch]]
-    encoder = MoonshineEncoder(
-        resolve(model.encoder.extractor), torch.get_num_threads()
-    )
-    encoding = seconds(lambda: [encoder(w) for w in waves]) / args.batch
+    encode = Moonshine(resolve(model.encoder.extractor), str(args.device)).encode
+    encoding = seconds(lambda: [encode(w) for w in waves]) / args.batch
     plain = 1 / (1 / speed["plain"] + encoding)
     row = [plain, speed["plain"], speed["ours"], speed["ours"] / plain]
     row += [speed["ours"] / speed["plain"], f"{reading / spent['ours']:.1%}"]

@@ -95,7 +95,7 @@ def main() -> None:
 def first(speech: SpeechSource, count: int) -> SpeechSource:
     """The first utterances by name."""
     lengths = {u: speech.lengths[u] for u in sorted(speech.lengths)[:count]}
-    return SpeechSource(speech.path, speech.kind, lengths)
+    return replace(speech, lengths=lengths)
 
 
 def check(model: Path, config: DecodeConfig, speech: SpeechSource) -> None:
@@ -148,7 +148,7 @@ def by_generate(recognizer, config, speech: SpeechSource) -> dict[str, list[int]
     for i in range(0, len(order), config.batch_size):
         batch = order[i : i + config.batch_size]
         frames = recognizer.encode([speech.load(u) for u in batch])
-        prefix, limits = recognizer.prefix(*frames)
+        prefix, limits = recognizer.prefix(*frames, speech.transcripts(batch))
         with torch.inference_mode():
             found = generate(recognizer.llm, prefix, config.beam, max(limits))
         results |= zip(batch, found, strict=True)

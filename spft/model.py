@@ -129,6 +129,8 @@ class SpeechLLM(AbsESPnetModel):
         text_lengths: Tensor,
         speech: Tensor | None = None,
         speech_lengths: Tensor | None = None,
+        first_pass: Tensor | None = None,
+        first_pass_lengths: Tensor | None = None,
         **kwargs,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return the loss of a batch, its statistics and the batch's size.
@@ -138,6 +140,8 @@ class SpeechLLM(AbsESPnetModel):
             text_lengths: ``[B]``.
             speech: ``[B, T, F]`` frames or ``[B, N]`` samples; None for text only.
             speech_lengths: ``[B]``.
+            first_pass: ``[B, K]`` token ids of the encoder's own transcripts, or None.
+            first_pass_lengths: ``[B]``.
             **kwargs: what ESPnet's collation adds (utterance ids).
         """
         stats: dict[str, Tensor] = {}
@@ -146,17 +150,22 @@ class SpeechLLM(AbsESPnetModel):
                 prefix = self.adapt(text, text_lengths, self.llm)
                 loss = self.llm(prefix, text, text_lengths).mean()
             else:
+                hypotheses = None
+                if first_pass is not None:
+                    hypotheses = self.llm.texts(first_pass, first_pass_lengths)
                 loss = self._paired_loss(
-                    text, text_lengths, speech, speech_lengths, stats
+                    text, text_lengths, speech, speech_lengths, hypotheses, stats
                 )
         stats["loss"] = loss.detach()
         size = torch.tensor(float(len(text)), device=loss.device)
         return loss, stats, size
 
-    def _paired_loss(self, text, text_lengths, speech, speech_lengths, stats) -> Tensor:
+    def _paired_loss(
+        self, text, text_lengths, speech, speech_lengths, first_pass, stats
+    ) -> Tensor:
         texts = self.llm.texts(text, text_lengths)
         frames, lengths, _ = self.encoder(speech, speech_lengths)
-        prefix, figures = self.projector(frames, lengths, self.llm, texts)
+        prefix, figures = self.projector(frames, lengths, self.llm, texts, first_pass)
         weights = {"ctc": self.ctc_weight}
         if self.llm_weight:
             figures["llm"] = self.llm(prefix, text, text_lengths).mean()

@@ -90,22 +90,40 @@ def convert_gguf(folder: Path) -> None:
     (folder / "model.gguf").unlink()
 
 
+def convert_ort(folder: Path) -> None:
+    """Replace Moonshine's ONNX Runtime files by a transformers model."""
+    from spft.encoder.convert_moonshine import convert_moonshine
+
+    convert_moonshine(folder)
+
+
+def _moonshine(name: str, sha256: str) -> File:
+    source = Source(
+        *("pip", "moonshine-cpp", "0.1.4"),
+        f"*/models/base-en/{name}",
+        platform="manylinux2014_x86_64",
+    )
+    return File(name, sha256, (source,))
+
+
 MODELS = {
     "moonshine-base": Model(
         files=(
-            File(
+            _moonshine(
                 "encoder_model.ort",
                 "9d1a19e044cbf89a207723d1adb667de89a5671a1e3e611b8ebe721b2c31219c",
-                (
-                    Source(
-                        *("pip", "moonshine-cpp", "0.1.4"),
-                        "*/models/base-en/encoder_model.ort",
-                        platform="manylinux2014_x86_64",
-                    ),
-                ),
+            ),
+            _moonshine(
+                "decoder_model_merged.ort",
+                "370e0c1f161d68dc1c2264c1a82024fb123380da3b73f47f05531d1e8d3308c3",
+            ),
+            _moonshine(
+                "tokenizer.bin",
+                "04670d78994d030185c3dd843c60591788fed0a56cc6750747bd326825f13ca9",
             ),
         ),
         licence="MIT",
+        convert=convert_ort,
     ),
     "smollm2-135m": Model(
         files=(

@@ -1,5 +1,6 @@
 """A trained model with its search: from speech to n-best lists."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from spft.adapt.soft_prompt import SoftPrompt
 from spft.checkpoint import load_model
 from spft.data.speech import SpeechSource
+from spft.encoder.encoders import CachedEncoder
 from spft.prefix import Prefix
 from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
@@ -37,6 +39,7 @@ class Recognizer:
         self.llm = self.model.llm
         self.llm.merge()
         self._spelling: Spelling | None = None
+        self._first_pass = None  # the encoder's own decoder, once it is needed
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
         tokens = vocabulary, self.llm.bos, self.llm.eos
         self.scorers: dict[str, Scorer | PartialScorer] = {}
@@ -58,7 +61,7 @@ class Recognizer:
         self, speech: SpeechSource, weights: dict[str, float], name: str = ""
     ) -> dict[str, list[Hypothesis]]:
         """Decode all utterances; those of similar length share a batch."""
-        config = self.config
+        config, encoder = self.config, self.model.encoder
         external = {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()}
         search_config = BeamSearchConfig(
             beam=config.beam,
@@ -74,7 +77,8 @@ class Recognizer:
             for i in range(0, len(order), config.batch_size):
                 batch = order[i : i + config.batch_size]
                 frames, lengths = self.encode([speech.load(u) for u in batch])
-                prefix, limits = self.prefix(frames, lengths)
+                first_pass = speech.transcripts(batch)
+                prefix, limits = self.prefix(frames, lengths, first_pass)
                 search = BeamSearch(
                     self.llm.model,
                     self.llm.bos,
@@ -82,7 +86,11 @@ class Recognizer:
                     self._ctc(frames, lengths) | external,
                     search_config,
                 )
-                results |= zip(batch, search(prefix, limits), strict=True)
+                found = search(prefix, limits)
+                if config.first_pass_weight and isinstance(encoder, CachedEncoder):
+                    rows = zip(frames, lengths.tolist(), found, strict=True)
+                    found = [self._rescore(f[:n], nbest) for f, n, nbest in rows]
+                results |= zip(batch, found, strict=True)
                 bar.update(len(batch))
         return results
 
@@ -99,11 +107,15 @@ class Recognizer:
         return frames, lengths
 
     @torch.inference_mode()
-    def prefix(self, frames: Tensor, lengths: Tensor) -> tuple[Prefix, list[int]]:
+    def prefix(
+        self, frames: Tensor, lengths: Tensor, first_pass: list[str] | None = None
+    ) -> tuple[Prefix, list[int]]:
         """What stands before the text, and the most tokens that may follow it."""
         config = self.config
         with self.llm.autocast():
-            prefix, _ = self.model.projector(frames, lengths, self.llm)
+            prefix, _ = self.model.projector(
+                frames, lengths, self.llm, first_pass=first_pass
+            )
         limits = [
             int(n * config.max_tokens_ratio) + config.max_tokens_offset
             for n in prefix.lengths.tolist()
@@ -111,6 +123,25 @@ class Recognizer:
         if config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):
             prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
         return prefix, limits
+
+    def _rescore(self, frames: Tensor, nbest: list[Hypothesis]) -> list[Hypothesis]:
+        """The n-best list with the score of the first pass's decoder added."""
+        config = self.config
+        if self._first_pass is None:
+            from spft.encoder.moonshine import Moonshine
+            from spft.pretrained import resolve
+
+            path = resolve(self.model.encoder.extractor)
+            self._first_pass = Moonshine(path, self.llm.device.type)
+        log_probs = self._first_pass.score(frames, [self.text(h) for h in nbest])
+        rescored = []
+        for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
+            length = (len(hypothesis.tokens) + 1) ** config.length_penalty
+            part = config.first_pass_weight * log_prob / length
+            parts = {**hypothesis.parts, "first_pass": part}
+            score = hypothesis.score + part
+            rescored.append(replace(hypothesis, score=score, parts=parts))
+        return sorted(rescored, key=lambda h: -h.score)
 
     @torch.inference_mode()
     def _ctc(self, frames: Tensor, lengths: Tensor) -> dict[str, WeightedScorer]:

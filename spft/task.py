@@ -66,7 +66,7 @@ adapt_choices = ClassChoices(
 
 
 class Preprocessor(AbsPreprocessor):
-    """Turn a transcript into the LLM's token ids."""
+    """Turn transcripts into the LLM's token ids."""
 
     def __init__(self, train: bool, llm: LLM):
         super().__init__(train)
@@ -74,9 +74,12 @@ class Preprocessor(AbsPreprocessor):
         self.tokenizer = llm.tokenizer
 
     def __call__(self, uid: str, data: dict) -> dict[str, np.ndarray]:
-        """Replace ``text`` (a string) by token ids."""
-        tokens = self.tokenizer(data["text"], add_special_tokens=False)["input_ids"]
-        return {**data, "text": np.array(tokens, dtype=np.int64)}
+        """Replace strings (``text``, ``first_pass``) by token ids."""
+        data = dict(data)
+        for name in {"text", "first_pass"} & data.keys():
+            tokens = self.tokenizer(data[name], add_special_tokens=False)["input_ids"]
+            data[name] = np.array(tokens, dtype=np.int64)
+        return data
 
 
 class SpeechLLMTask(AbsTask):
@@ -123,8 +126,8 @@ class SpeechLLMTask(AbsTask):
 
     @classmethod
     def optional_data_names(cls, train=True, inference=False) -> tuple[str, ...]:
-        """Speech makes a batch paired."""
-        return ("speech",)
+        """Speech makes a batch paired; its first pass may come with it."""
+        return ("speech", "first_pass")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeechLLM:

@@ -58,12 +58,15 @@ class CountingEncoder:
 
     calls = 0
 
-    def __init__(self, path, threads):
+    def __init__(self, path):
         pass
 
-    def __call__(self, waveform):
+    def encode(self, waveform):
         CountingEncoder.calls += 1
         return np.ones((len(waveform) // 400, 4), np.float32) * waveform.max()
+
+    def transcribe(self, frames):
+        return ["Play 2 songs." if len(row) > 20 else "" for row in frames]
 
 
 def test_features_are_computed_once(monkeypatch, tmp_path):
@@ -71,7 +74,7 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
 
     from spft.data.speech import find_speech
 
-    monkeypatch.setattr("spft.encoder.moonshine.MoonshineEncoder", CountingEncoder)
+    monkeypatch.setattr("spft.encoder.moonshine.Moonshine", CountingEncoder)
     data = tmp_path / "set"
     data.mkdir()
     rng = np.random.default_rng(0)
@@ -84,6 +87,7 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
     speech = find_speech(data, tmp_path / "dump")
     assert speech.kind == "kaldi_ark" and speech.lengths == {"a": 20, "b": 40}
     assert speech.load("b").shape == (40, 4)
+    assert speech.transcripts(["b", "a"]) == ["play two songs", ""]
     run_main(extract_features, monkeypatch, *options)
     assert CountingEncoder.calls == 2
     (data / "wav.scp").write_text(f"b {tmp_path}/b.wav\n")
@@ -94,7 +98,7 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
 
 
 def test_bad_audio_names_the_list_and_leaves_no_marker(monkeypatch, tmp_path):
-    monkeypatch.setattr("spft.encoder.moonshine.MoonshineEncoder", CountingEncoder)
+    monkeypatch.setattr("spft.encoder.moonshine.Moonshine", CountingEncoder)
     data = tmp_path / "set"
     data.mkdir()
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)

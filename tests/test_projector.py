@@ -2,8 +2,9 @@ import jiwer
 import pytest
 import torch
 
+from spft.errors import UserError
 from spft.llm import LLM
-from spft.projector.ctc import ALPHABET, CTCProjector, _spans
+from spft.projector.ctc import ALPHABET, CTCProjector, _spans, align
 from spft.projector.stack import StackProjector
 
 
@@ -39,6 +40,32 @@ def test_at_the_start_the_prefix_is_the_spelt_text(llm):
     spelt = [_spans(projector.letters(hidden)[i, :n].argmax(-1))[0]
              for i, n in enumerate(lengths.tolist())]  # fmt: skip
     assert figures["cer"].item() == pytest.approx(jiwer.cer(["a song", "a"], spelt))
+
+
+def test_alignment_finds_the_letters_in_the_frames():
+    path = "__aa_b  _bb_b"
+    certain = torch.full((len(path), len(ALPHABET) + 1), -20.0)
+    certain[range(len(path)), classes(path)] = 0.0
+    string, spans = _spans(classes(path))
+    assert string == "ab bb" and align(certain, string) == spans
+    # A string that differs finds its place; one that does not fit is laid out evenly.
+    assert align(certain, "ab bab")[:3] == spans[:3]
+    crowded = align(certain, "a" * 28)
+    assert len(crowded) == 28 and all(0 <= a < b <= 13 for a, b in crowded)
+    assert align(certain, "") == []
+
+
+def test_the_prefix_spells_the_first_pass(llm):
+    torch.manual_seed(0)
+    projector = CTCProjector(8, llm, hidden_size=16, first_pass=True).eval()
+    frames, lengths = torch.randn(2, 40, 8), torch.tensor([40, 25])
+    strings = ["play the song", ""]
+    prefix, _ = projector(frames, lengths, llm, first_pass=strings)
+    tokens = llm.encode(strings[0])
+    assert prefix.lengths.tolist() == [len(tokens), 0]
+    torch.testing.assert_close(prefix.embeds[0], llm.embed(torch.tensor(tokens)))
+    with pytest.raises(UserError, match="reads a first pass"):
+        projector(frames, lengths, llm)
 
 
 def test_ctc_loss_is_torchs_own_per_utterance(llm):

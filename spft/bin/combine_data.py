@@ -46,14 +46,15 @@ def main() -> None:
 
 def combine_features(folders: list[Path], out: Path) -> None:
     """Put the indices of features together; the features stay where they are."""
-    for name in ("feats.scp", "utt2num_frames"):
+    for name in ("feats.scp", "utt2num_frames", "first_pass"):
         lines = []
         for folder in folders:
             if not (folder / name).exists():
-                return  # speech of which stage 2 makes no features
+                break  # speech of which stage 2 makes no features
             lines += (folder / name).read_text(encoding="utf-8").splitlines()
-        with atomic_write(out / name) as stream:
-            stream.writelines(f"{line}\n" for line in sorted(lines))
+        else:
+            with atomic_write(out / name) as stream:
+                stream.writelines(f"{line}\n" for line in sorted(lines))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class DecodeConfig:
         batch_size: utterances searched at once.
         ctc_weight: of the CTC head's prefix score beside the LLM's, where the projector
             has such a head.
+        first_pass_weight: of the score that the encoder's own decoder gives to each
+            hypothesis of the n-best list, where there is such a decoder.
         pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
             that LLM and LM like best.
         length_penalty: exponent of the length that scores are divided by.
@@ -50,6 +52,7 @@ class DecodeConfig:
     beam: int = 4
     batch_size: int = 32
     ctc_weight: float = 0.3
+    first_pass_weight: float = 0.0
     pre_beam: int = 16
     length_penalty: float = 0.0
     length_bonus: float = 0.0

@@ -86,6 +86,9 @@ def train(args: argparse.Namespace) -> str:
         if speech:
             source = f"{speech.path},speech,{speech.kind}"
             command += [f"--{name}_data_path_and_name_and_type", source]
+            if speech.first_pass:
+                source = f"{speech.first_pass},first_pass,text"
+                command += [f"--{name}_data_path_and_name_and_type", source]
         elif name == "train" and sentences > args.part_size:
             parts = -(-sentences // args.part_size)
             text = deal(text, args.out / "parts" / "text", parts)

@@ -14,11 +14,13 @@ class SpeechSource:
         path: an scp file.
         kind: ESPnet's name of its type, ``kaldi_ark`` (frames) or ``sound`` (samples).
         lengths: utterance id to frames or samples, in the directory's order.
+        first_pass: table of the transcripts by the encoder's own decoder, if any.
     """
 
     path: Path
     kind: str
     lengths: dict[str, int]
+    first_pass: Path | None = None
 
     def load(self, utterance: str) -> np.ndarray:
         """``[T, F]`` frames or ``[N]`` samples of an utterance."""
@@ -37,6 +39,17 @@ class SpeechSource:
 
         return read_audio(table[utterance])
 
+    def transcripts(self, utterances: list[str]) -> list[str] | None:
+        """First-pass transcripts of utterances; None if there are none."""
+        if self.first_pass is None:
+            return None
+        from spft.data.table import read_table
+
+        if "_transcripts" not in self.__dict__:
+            table = read_table(self.first_pass, allow_empty=True, check_sorted=False)
+            self.__dict__["_transcripts"] = table
+        return [self.__dict__["_transcripts"][u] for u in utterances]
+
 
 def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
     """The speech of ``folder``: frames in ``dump`` if stage 2 made them, else audio.
@@ -51,7 +64,11 @@ def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
     if (frames / "feats.scp").exists():
         lengths = read_table(frames / "utt2num_frames")
         sizes = {utterance: int(n) for utterance, n in lengths.items()}
-        return SpeechSource(frames / "feats.scp", "kaldi_ark", sizes)
+        first_pass = frames / "first_pass"
+        return SpeechSource(
+            *(frames / "feats.scp", "kaldi_ark", sizes),
+            first_pass if first_pass.exists() else None,
+        )
     import soundfile
 
     paths = read_table(folder / "wav.scp")

@@ -1,35 +1,96 @@
-"""Moonshine base's encoder (frozen, ONNX Runtime), run once per utterance."""
+"""Moonshine base (frozen): encoder frames, and its own decoder's transcript."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
 
 
-class MoonshineEncoder:
-    """Turn a 16 kHz waveform into encoder frames.
+class Moonshine:
+    """Hear 16 kHz waveforms.
 
     Args:
-        path: folder with ``encoder_model.ort``, or that file itself.
-        threads: threads of ONNX Runtime.
+        path: folder of a transformers model of this type.
+        device: where it runs; None takes a GPU if there is one.
     """
 
-    output_size = 416
     frames_per_second = 41.5
+    max_tokens_per_second = 6.5  # its authors' bound against endless repetition
 
-    def __init__(self, path: str | Path, threads: int = 1):
-        import onnxruntime
+    def __init__(self, path: str | Path, device: str | None = None):
+        from transformers import AutoTokenizer, MoonshineForConditionalGeneration
 
-        path = Path(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            str(path / "encoder_model.ort" if path.is_dir() else path),
-            options,
-            providers=["CPUExecutionProvider"],
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = MoonshineForConditionalGeneration.from_pretrained(path)
+        self.model = model.to(self.device).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(path)
+
+    @torch.inference_mode()
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Encode ``waveform`` (``[N]``, float32 in ±1) into ``[T, 416]`` frames.
+
+        One at a time: its first layers normalise over the whole of a batch's length, so
+        that padding would change the frames.
+        """
+        samples = torch.from_numpy(np.asarray(waveform, dtype=np.float32))[None]
+        output = self.model.model.encoder(samples.to(self.device))
+        return output.last_hidden_state[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def transcribe(self, frames: Sequence[np.ndarray]) -> list[str]:
+        """Greedy transcripts of a batch of :meth:`encode`'s frames, as it writes them.
+
+        With case, punctuation and figures: normalise before use.
+        """
+        rows = [torch.from_numpy(np.array(row)) for row in frames]
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        output = self._encoded(pad_sequence(rows, batch_first=True), lengths)
+        seconds = int(lengths.max()) / self.frames_per_second
+        tokens = self.model.generate(
+            encoder_outputs=output,
+            # Not ours: transformers looks for an input's length, and warns without it.
+            attention_mask=torch.ones(len(rows), 1, device=self.device),
+            max_new_tokens=int(seconds * self.max_tokens_per_second) + 2,
         )
-        self.input_name = self.session.get_inputs()[0].name
+        # The bound is per utterance: a short one in a batch may not go on for longer.
+        limits = (lengths / self.frames_per_second * self.max_tokens_per_second).int()
+        return [
+            self.tokenizer.decode(row[: limit + 2], skip_special_tokens=True)
+            for row, limit in zip(tokens, limits.tolist(), strict=True)
+        ]
 
-    def __call__(self, waveform: np.ndarray) -> np.ndarray:
-        """Encode ``waveform`` (``[N]``, float32 in ±1, 16 kHz) into ``[T, 416]``."""
-        batch = np.asarray(waveform, dtype=np.float32)[None]
-        return self.session.run(None, {self.input_name: batch})[0][0]
+    @torch.inference_mode()
+    def score(self, frames: torch.Tensor, texts: Sequence[str]) -> list[float]:
+        """Log-probability of each text, given one utterance's frames ``[T, 416]``.
+
+        The decoder was trained on written text; of plain words it still tells well
+        which of two was said.
+        """
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        coded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rows = [torch.tensor([bos, *row, eos], device=self.device) for row in coded]
+        padded = pad_sequence(rows, batch_first=True, padding_value=eos)
+        lengths = torch.full((len(rows),), len(frames), device=self.device)
+        logits = self.model(
+            encoder_outputs=self._encoded(frames.expand(len(rows), -1, -1), lengths),
+            decoder_input_ids=padded[:, :-1],
+        ).logits
+        chosen = logits.log_softmax(-1).gather(-1, padded[:, 1:, None])[..., 0]
+        return [
+            float(row[: len(tokens) - 1].sum())
+            for row, tokens in zip(chosen, rows, strict=True)
+        ]
+
+    def _encoded(self, frames: torch.Tensor, lengths: torch.Tensor):
+        """``[B, T, 416]`` and ``[B]`` in the shape that transformers takes."""
+        from transformers.models.moonshine.modeling_moonshine import (
+            MoonshineEncoderModelOutput,
+        )
+
+        steps = torch.arange(frames.shape[1], device=self.device)
+        return MoonshineEncoderModelOutput(
+            last_hidden_state=frames.to(self.device),
+            attention_mask=(steps < lengths[:, None]).int(),
+        )

@@ -17,7 +17,12 @@ class AbsProjector(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, frames: Tensor, lengths: Tensor, llm: LLM, texts: list[str] | None = None
+        self,
+        frames: Tensor,
+        lengths: Tensor,
+        llm: LLM,
+        texts: list[str] | None = None,
+        first_pass: list[str] | None = None,
     ) -> tuple[Prefix, dict[str, Tensor]]:
         """Project a batch.
 
@@ -26,6 +31,7 @@ class AbsProjector(nn.Module, ABC):
             lengths: ``[B]`` valid frames.
             llm: gives tokenizer and embeddings.
             texts: transcripts, given in training.
+            first_pass: transcripts by the encoder's own decoder, where it has one.
 
         Returns:
             The audio embeddings; and, given texts, scalars by name: auxiliary losses

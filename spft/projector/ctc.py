@@ -4,7 +4,13 @@ A CTC head spells what it hears. Its greedy string, in the LLM's own tokens, giv
 embedding per token, which a language model follows from the first step; a residual from
 the frames under each token adds what the 1-best string lost (LegoSLM, arXiv 2505.11352,
 has the idea of CTC output through the LLM's embeddings; the residual is ours).
+
+Where the encoder brings a decoder of its own, that one's transcript is the better
+string: the LLM then deliberates (arXiv 2003.07962) on a first pass with the audio
+beside it, and the head aligns the letters with the frames and scores them in the search.
 """
+
+from itertools import pairwise
 
 import jiwer
 import torch
@@ -12,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from spft.errors import UserError
 from spft.llm import LLM
 from spft.prefix import Prefix
 from spft.projector.abs_projector import AbsProjector
@@ -33,7 +40,8 @@ class CTCProjector(AbsProjector):
         layers: residual convolutions of the head, after the one that comes in.
         kernel_size: frames that one of them sees.
         dropout: in the head.
-        residual: add the residual; without it the prefix is the greedy string alone.
+        residual: add the residual; without it the prefix is the string alone.
+        first_pass: the string is the first pass's transcript, not the head's own.
         specaug: keyword arguments of ESPnet's ``SpecAug`` on the frames, or None.
     """
 
@@ -46,11 +54,13 @@ class CTCProjector(AbsProjector):
         kernel_size: int = 9,
         dropout: float = 0.1,
         residual: bool = True,
+        first_pass: bool = False,
         specaug: dict | None = None,
     ):
         super().__init__()
         from espnet2.asr.specaug.specaug import SpecAug
 
+        self.first_pass = first_pass
         self.specaug = SpecAug(**specaug) if specaug else None
         # Without affine: only the corpus' mean and variance of each feature.
         self.normalise = nn.BatchNorm1d(input_size, affine=False, momentum=None)
@@ -67,12 +77,20 @@ class CTCProjector(AbsProjector):
             nn.init.zeros_(self.residual.bias)
 
     def forward(
-        self, frames: Tensor, lengths: Tensor, llm: LLM, texts: list[str] | None = None
+        self,
+        frames: Tensor,
+        lengths: Tensor,
+        llm: LLM,
+        texts: list[str] | None = None,
+        first_pass: list[str] | None = None,
     ) -> tuple[Prefix, dict[str, Tensor]]:
         """Project; with ``texts`` also return the CTC loss per letter.
 
         In evaluation the letter error rate (``cer``) of the greedy string comes with
         it: on little data it goes on falling when the CTC loss already rises.
+
+        Raises:
+            UserError: the first pass is needed and not given.
         """
         hidden = self._hidden(frames, lengths)
         logits = self.letters(hidden)
@@ -85,6 +103,17 @@ class CTCProjector(AbsProjector):
             if not self.training:
                 strings = [string for string, _ in spelt]
                 stats["cer"] = logits.new_tensor(jiwer.cer(texts, strings))
+        if self.first_pass:
+            if first_pass is None:
+                raise UserError(
+                    "this model reads a first pass, and the data has none: make its "
+                    "features by spft.bin.extract_features (stage 2)"
+                )
+            log_probs = logits.detach().float().log_softmax(-1)
+            spelt = [
+                (string, align(row[:n], string))
+                for row, n, string in zip(log_probs, lengths, first_pass, strict=True)
+            ]
         return self._embed(hidden, spelt, llm), stats
 
     def log_probs(self, frames: Tensor, lengths: Tensor) -> Tensor:
@@ -130,6 +159,27 @@ class CTCProjector(AbsProjector):
         return Prefix(pad_sequence(rows, batch_first=True), sizes)
 
 
+def align(log_probs: Tensor, string: str) -> list[tuple[int, int]]:
+    """First and last frame (exclusive) of each letter, as CTC aligns them.
+
+    Args:
+        log_probs: ``[T, K]`` of one utterance.
+        string: letters of ALPHABET; if they are too many for the frames, they are laid
+            out evenly.
+    """
+    from torchaudio.functional import forced_align
+
+    targets = [ALPHABET.index(letter) + 1 for letter in string]
+    repeats = sum(a == b for a, b in pairwise(targets))
+    frames = len(log_probs)
+    if not targets or len(targets) + repeats > frames:
+        step = frames / max(len(targets), 1)
+        starts = [min(int(i * step), frames - 1) for i in range(len(targets))]
+        return [(start, max(start + 1, int(start + step))) for start in starts]
+    best, _ = forced_align(log_probs[None].cpu(), torch.tensor([targets]), blank=0)
+    return _runs(best[0])[1]
+
+
 class ResidualConv(nn.Module):
     """LayerNorm, convolution, GELU and dropout around a residual path."""
 
@@ -148,13 +198,7 @@ class ResidualConv(nn.Module):
 
 def _spans(best: Tensor) -> tuple[str, list[tuple[int, int]]]:
     """Greedy string of one utterance's classes ``[T]`` and each letter's frame span."""
-    classes, counts = torch.unique_consecutive(best.cpu(), return_counts=True)
-    ends = counts.cumsum(0)
-    letters = [
-        (ALPHABET[c - 1], (int(end - count), int(end)))
-        for c, count, end in zip(classes.tolist(), counts, ends, strict=True)
-        if c
-    ]
+    letters = list(zip(*_runs(best), strict=True))
     # One space at most, none at the ends: as in the transcripts.
     kept = [
         (char, span)
@@ -164,6 +208,15 @@ def _spans(best: Tensor) -> tuple[str, list[tuple[int, int]]]:
     if kept and kept[-1][0] == " ":
         kept.pop()
     return "".join(char for char, _ in kept), [span for _, span in kept]
+
+
+def _runs(best: Tensor) -> tuple[list[str], list[tuple[int, int]]]:
+    """Letters of a CTC path ``[T]`` and each one's frames."""
+    classes, counts = torch.unique_consecutive(best.cpu(), return_counts=True)
+    ends = counts.cumsum(0)
+    runs = zip(classes.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True)
+    kept = [(ALPHABET[c - 1], (start, end)) for c, start, end in runs if c]
+    return [letter for letter, _ in kept], [span for _, span in kept]
 
 
 def _offsets(coded) -> list[tuple[int, int]]:

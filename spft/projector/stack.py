@@ -34,7 +34,12 @@ class StackProjector(AbsProjector):
         nn.init.constant_(self.mlp[-1].weight, float(scale))
 
     def forward(
-        self, frames: Tensor, lengths: Tensor, llm: LLM, texts: list[str] | None = None
+        self,
+        frames: Tensor,
+        lengths: Tensor,
+        llm: LLM,
+        texts: list[str] | None = None,
+        first_pass: list[str] | None = None,
     ) -> tuple[Prefix, dict[str, Tensor]]:
         """Project ``[B, T, F]`` to ``[B, T // stack, D]`` (padded at the end)."""
         batch, width, size = frames.shape

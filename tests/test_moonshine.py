@@ -1,0 +1,72 @@
+"""The real encoder and its decoder on utterances of the embedded corpus."""
+
+import json
+from pathlib import Path
+
+import jiwer
+import pytest
+import torch
+from transformers.models.moonshine.modeling_moonshine import (
+    MoonshineEncoderModelOutput,
+)
+
+from spft.data.audio import read_audio
+from spft.data.normalize import normalize
+from spft.encoder.moonshine import Moonshine
+from spft.pretrained import resolve
+
+CORPUS = Path("egs2/librispeech/asr1/downloads")
+
+
+@pytest.fixture(scope="module")
+def moonshine():
+    return Moonshine(resolve("moonshine-base"), "cpu")
+
+
+@pytest.fixture(scope="module")
+def spoken(moonshine):
+    """Texts and frames of four utterances."""
+    lines = (CORPUS / "test.jsonl").read_text(encoding="utf-8").splitlines()[:4]
+    rows = [json.loads(line) for line in lines]
+    audio = [read_audio(CORPUS / "audio" / f"{row['id']}.ogg") for row in rows]
+    return [row["text"] for row in rows], [moonshine.encode(wave) for wave in audio]
+
+
+def test_it_reads_the_corpus(moonshine, spoken):
+    texts, frames = spoken
+    written = moonshine.transcribe(frames)
+    assert jiwer.wer(texts, [normalize(text) for text in written]) < 0.1
+    # Written text, from the real tokenizer: case and punctuation.
+    assert all(text[0].isupper() and text[-1] in ".?!" for text in written)
+    for row, text in zip(frames, written, strict=True):
+        assert moonshine.transcribe([row]) == [text]
+
+
+def test_scores_are_those_of_the_model(moonshine, spoken):
+    texts, frames = spoken
+    row = torch.from_numpy(frames[0])
+    candidates = [texts[0], "the", texts[1]]
+    scores = moonshine.score(row, candidates)
+    assert scores[0] == max(scores)
+    states = MoonshineEncoderModelOutput(last_hidden_state=row[None])
+    for text, score in zip(candidates, scores, strict=True):
+        tokens = moonshine.tokenizer(text, add_special_tokens=False)["input_ids"]
+        total, seen = 0.0, [1]
+        for token in [*tokens, 2]:
+            with torch.inference_mode():
+                logits = moonshine.model(
+                    encoder_outputs=states, decoder_input_ids=torch.tensor([seen])
+                ).logits[0, -1]
+            total += float(logits.log_softmax(-1)[token])
+            seen.append(token)
+        assert score == pytest.approx(total, abs=1e-3)
+
+
+def test_the_tokenizer_is_sentencepieces(moonshine):
+    # Ids as Llama's tokenizer, which Moonshine's is, gives them.
+    assert moonshine.tokenizer("I'll have", add_special_tokens=False)["input_ids"] == [
+        *(306, 29915, 645, 505)
+    ]
+    for text in ("play natalia lafourcade", "naïve ☃ café"):
+        tokens = moonshine.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert moonshine.tokenizer.decode(tokens) == text
