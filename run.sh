@@ -6,14 +6,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # Options, with their defaults. Each is also an option of the command line.
 stage=1            # first stage to run
-stop_stage=8       # last stage to run
+stop_stage=9       # last stage to run
 preset=default     # default (Moonshine + SmolLM2) or tiny (random small models)
 domains="music chatbot" # recipes below egs2/
+corpus=mini        # of music and chatbot: mini (embedded) or real (SNIPS, SGD)
 baseline=auto      # auto, shipped (weights in the repository) or train
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 general=auto       # general-domain test set: auto, general or librispeech
 methods="no_prompt soft_prompt" # text adaptation, of those in spft/adapt/
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
+packed=soft_prompt # the method whose systems stage 9 packs
 keep_prompt=false  # also at inference, before the audio
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
 nj=auto            # domains adapted at the same time; auto: one a core, or a GPU
@@ -32,23 +34,26 @@ stage  what                     reads                 writes
     6  LM training              text                  exp/<domain>/{lm,ngram}
     7  decode and score         all above, test sets  exp/<domain>/<system>/decode_<tag>/
     8  report                   scores                RESULTS.md
+    9  pack                     one system a domain   exp/pack.zip
 (ESPnet's asr.sh counts its stages differently.)
 
 TABLE
 }
 . tools/parse_options.sh ./run.sh "$@"
 for number in "$stage" "$stop_stage"; do
-    [[ $number =~ ^[1-8]$ ]] || die "stage '$number' is not one of 1 to 8"
+    [[ $number =~ ^[1-9]$ ]] || die "stage '$number' is not one of 1 to 9"
 done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop_stage $stop_stage"
 [ "$preset" = default ] || [ -d "conf/presets/$preset" ] || die "no preset '$preset'"
 [[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
+[[ $corpus =~ ^(mini|real)$ ]] || die "--corpus: mini or real"
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||
     die "--general: auto, general or librispeech"
 for method in $methods; do
     [[ $method =~ ^(no_prompt|empty_prompt|upsample_mask|soft_prompt|noisy_text)$ ]] ||
         die "--methods: no method '$method' in spft/adapt/"
 done
+[[ " $methods " = *" $packed "* ]] || packed=${methods%% *}
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
 for number in "$ngpu" "$nj" "$spoken"; do
     [[ $number =~ ^(auto|[0-9]+)$ ]] ||
@@ -66,6 +71,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 if [ "$preset" = default ]; then data=data dump=dump exp=exp; else
     data=data/$preset dump=dump/$preset exp=exp/$preset
 fi
+if [ "$corpus" = real ]; then data+=/real dump+=/real exp+=/real; fi
 shipped=egs2/librispeech/asr1/baseline
 if [ "$general" = auto ]; then
     if [ -n "$LIBRISPEECH" ] && [ "$preset" = default ]; then
@@ -117,7 +123,12 @@ if on 1; then
             "${limit[@]}"
     fi
     for domain in $domains; do
-        do_run "egs2/$domain/asr1/local/data.sh" --out "$data" "${limit[@]}"
+        source=()
+        if [ "$corpus" = real ] && [[ $domain =~ ^(music|chatbot)$ ]]; then
+            source=(--corpus real)
+        fi
+        do_run "egs2/$domain/asr1/local/data.sh" "${source[@]}" --out "$data" \
+            "${limit[@]}"
     done
 fi
 
@@ -193,10 +204,17 @@ if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then
     fi
 fi
 
+results=RESULTS.md
+[ "$exp" = exp ] || results=$exp/RESULTS.md
 if on 8; then
-    results=RESULTS.md
-    [ "$preset" = default ] || results=$exp/RESULTS.md
     # shellcheck disable=SC2086  # a list of names
     python -m spft.bin.report --exp "$exp" --domains $domains \
         --general "${general}_test" --out "$results"
+fi
+
+if on 9; then
+    systems=()
+    for domain in $domains; do systems+=("$domain=$packed"); done
+    do_run python -m spft.bin.pack --exp "$exp" --systems "${systems[@]}" \
+        --config "$(conf decode.yaml)" --results "$results" --out "$exp/pack.zip"
 fi

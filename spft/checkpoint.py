@@ -86,6 +86,22 @@ def load_model(folder: str | Path):
     return model.eval(), args
 
 
+def switch_model(model, folder: str | Path) -> None:
+    """Load the weights of another stage with the same architecture.
+
+    What stands before text in training (the soft prompt) stays as it is.
+
+    Raises:
+        UserError: the architecture differs.
+    """
+    weights = {
+        name: tensor
+        for name, tensor in read_weights(folder).items()
+        if not name.startswith("adapt.")
+    }
+    model.load_stage(weights)
+
+
 def _default_args():
     from spft.task import SpeechLLMTask
 

@@ -76,20 +76,35 @@ class LLM(nn.Module):
             for name, parameter in self.model.named_parameters():
                 if "lora_" in name:  # small steps would be lost in bfloat16
                     parameter.data = parameter.data.float()
+        self._plain: list[Tensor] = []  # of merged layers, if they are to be unmerged
         self.eos = self.tokenizer.eos_token_id
         bos = self.tokenizer.bos_token_id
         self.bos = self.eos if bos is None else bos
 
-    def merge(self) -> None:
+    def merge(self, keep: bool = False) -> None:
         """Add LoRA's product to the weights it adapts: faster, but not to be trained.
 
         The sum is rounded to ``dtype``, an error far below the product's own size.
+
+        Args:
+            keep: keep a copy of the weights as they were, for :meth:`unmerge`.
         """
+        for module in self._adapted():
+            if keep:
+                self._plain.append(module.get_base_layer().weight.detach().clone())
+            module.merge()
+
+    def unmerge(self) -> None:
+        """Undo ``merge(keep=True)`` exactly, so that another LoRA can be loaded."""
+        for module, weight in zip(self._adapted(), self._plain, strict=True):
+            module.unmerge()
+            module.get_base_layer().weight.data.copy_(weight)
+        self._plain.clear()
+
+    def _adapted(self) -> list:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        for module in self.model.modules():
-            if isinstance(module, BaseTunerLayer):
-                module.merge()
+        return [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
 
     @property
     def width(self) -> int:

@@ -1,5 +1,6 @@
 """A trained model with its search: from speech to n-best lists."""
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from spft.adapt.soft_prompt import SoftPrompt
-from spft.checkpoint import load_model
-from spft.data.speech import SpeechSource
+from spft.checkpoint import load_model, switch_model
+from spft.data.speech import SpeechSource, Waveforms
 from spft.encoder.encoders import CachedEncoder
+from spft.encoder.moonshine import Moonshine
 from spft.prefix import Prefix
+from spft.pretrained import resolve
 from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
 from spft.search.ctc import CTCPrefixScorer, Spelling
@@ -29,20 +32,33 @@ class Recognizer:
         folder: experiment folder of the model.
         config: a :class:`spft.bin.decode.DecodeConfig`.
         external: ``lm`` and ``ngram`` to their folders, as far as there are any.
+        keep: keep what :meth:`switch` needs.
     """
 
-    def __init__(self, folder: str | Path, config, external: dict[str, Path]):
-        self.config = config
+    def __init__(
+        self, folder: str | Path, config, external: dict[str, Path], keep: bool = False
+    ):
+        self.config, self.keep = config, keep
         self.model, _ = load_model(folder)
         if torch.cuda.is_available():
             self.model.cuda()
         self.llm = self.model.llm
-        self.llm.merge()
+        self.llm.merge(keep)
         self._spelling: Spelling | None = None
-        self._first_pass = None  # the encoder's own decoder, once it is needed
+        self.scorers: dict[str, Scorer | PartialScorer] = {}
+        self._load_external(external)
+
+    def switch(self, folder: str | Path, external: dict[str, Path]) -> None:
+        """Take adapters and LMs of another domain, beside the same LLM (``keep``)."""
+        self.llm.unmerge()
+        switch_model(self.model, folder)
+        self.llm.merge(keep=True)
+        self._load_external(external)
+
+    def _load_external(self, external: dict[str, Path]) -> None:
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
         tokens = vocabulary, self.llm.bos, self.llm.eos
-        self.scorers: dict[str, Scorer | PartialScorer] = {}
+        self.scorers = {}
         if "lm" in external:
             lm = NeuralLM(external["lm"], *tokens, device=self.llm.device)
             self.scorers["lm"] = lm
@@ -57,11 +73,36 @@ class Recognizer:
         """The words of the best hypothesis; none if there is no hypothesis."""
         return self.text(nbest[0]) if nbest else ""
 
+    @functools.cached_property
+    def hearing(self) -> Moonshine | None:
+        """The frozen encoder, and its own decoder, that made the model's frames."""
+        if not isinstance(self.model.encoder, CachedEncoder):
+            return None
+        return Moonshine(resolve(self.model.encoder.extractor), self.llm.device.type)
+
+    def recognise(
+        self, waveforms: list[np.ndarray], weights: dict[str, float]
+    ) -> list[list[Hypothesis]]:
+        """N-best lists of samples (``[N]``, 16 kHz, ±1), in their order."""
+        names = [str(i) for i in range(len(waveforms))]
+        speech = Waveforms(dict(zip(names, waveforms, strict=True)), self.hearing)
+        results = self.decode(speech, weights)
+        return [results[name] for name in names]
+
     def decode(
-        self, speech: SpeechSource, weights: dict[str, float], name: str = ""
+        self,
+        speech: SpeechSource | Waveforms,
+        weights: dict[str, float],
+        name: str | None = None,
     ) -> dict[str, list[Hypothesis]]:
-        """Decode all utterances; those of similar length share a batch."""
-        config, encoder = self.config, self.model.encoder
+        """Decode all utterances; those of similar length share a batch.
+
+        Args:
+            speech: what to decode.
+            weights: of the external LMs, by name.
+            name: for the progress bar; None shows none.
+        """
+        config = self.config
         external = {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()}
         search_config = BeamSearchConfig(
             beam=config.beam,
@@ -73,7 +114,9 @@ class Recognizer:
         )
         order = sorted(speech.lengths, key=lambda u: -speech.lengths[u])
         results = {}
-        with tqdm(total=len(order), desc=f"decoding {name}", unit="utt") as bar:
+        with tqdm(
+            total=len(order), desc=f"decoding {name}", unit="utt", disable=name is None
+        ) as bar:
             for i in range(0, len(order), config.batch_size):
                 batch = order[i : i + config.batch_size]
                 frames, lengths = self.encode([speech.load(u) for u in batch])
@@ -87,7 +130,7 @@ class Recognizer:
                     search_config,
                 )
                 found = search(prefix, limits)
-                if config.first_pass_weight and isinstance(encoder, CachedEncoder):
+                if config.first_pass_weight and self.hearing:
                     rows = zip(frames, lengths.tolist(), found, strict=True)
                     found = [self._rescore(f[:n], nbest) for f, n, nbest in rows]
                 results |= zip(batch, found, strict=True)
@@ -127,13 +170,7 @@ class Recognizer:
     def _rescore(self, frames: Tensor, nbest: list[Hypothesis]) -> list[Hypothesis]:
         """The n-best list with the score of the first pass's decoder added."""
         config = self.config
-        if self._first_pass is None:
-            from spft.encoder.moonshine import Moonshine
-            from spft.pretrained import resolve
-
-            path = resolve(self.model.encoder.extractor)
-            self._first_pass = Moonshine(path, self.llm.device.type)
-        log_probs = self._first_pass.score(frames, [self.text(h) for h in nbest])
+        log_probs = self.hearing.score(frames, [self.text(h) for h in nbest])
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
             length = (len(hypothesis.tokens) + 1) ** config.length_penalty

@@ -33,7 +33,7 @@ def test_help_names_every_option_and_stage():
     for option in options:
         assert f"  --{option} " in shown
         assert re.search(rf"\${{?{option}\b", scripts)  # something reads it
-    for stage in range(1, 9):
+    for stage in range(1, 10):
         assert re.search(rf"^ +{stage}  \S", shown, re.M)
 
 
@@ -41,7 +41,7 @@ def test_help_names_every_option_and_stage():
     "options, words",
     [
         (["--stgae", "2"], ["unknown option", "--stgae"]),
-        (["--stage", "9"], ["stage '9'"]),
+        (["--stage", "10"], ["stage '10'"]),
         (["--stage", "5", "--stop_stage", "4"], ["comes after"]),
         (["--stage"], ["needs a value"]),
         (["--preset", "huge"], ["no preset"]),
@@ -97,6 +97,35 @@ def test_tiny_recipe_ends_in_a_scored_comparison(tiny):
         assert word in result.stdout
     results = (exp / "RESULTS.md").read_text()
     assert "spft.bin.decode" in results, "the exact commands are part of the report"
+
+
+def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys):
+    from spft.bin import transcribe
+    from spft.data.table import read_table
+
+    monkeypatch.chdir(ROOT)  # the tiny LLM's path is relative
+    monkeypatch.setenv("SPFT_CACHE", str(tmp_path))
+    exp, data = ROOT / "exp" / "tiny", ROOT / "data" / "tiny" / "music_test"
+    audio = dict(list(read_table(data / "wav.scp").items())[:2])
+    command = ["x", "--model", str(exp / "pack.zip"), "--format", "json"]
+    command += ["--domain", "base", "music", "base", "--nbest", "2", *audio.values()]
+    monkeypatch.setattr("sys.argv", command)
+    transcribe.main()
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    decodes = {"base": "base/decode_plain", "music": "soft_prompt/decode_lm"}
+    expected = {
+        domain: read_table(exp / "music" / decode / "music_test/text", allow_empty=True)
+        for domain, decode in decodes.items()
+    }
+    assert [row["domain"] for row in rows] == ["base"] * 2 + ["music"] * 2 + [
+        "base"
+    ] * 2
+    for row, utterance in zip(rows, [*audio] * 3, strict=True):
+        assert row["text"] == expected[row["domain"]][utterance]
+        best, *others = row["segments"][0]["nbest"]
+        assert all(best["score"] >= other["score"] for other in others)
+    # Back in the first domain, nothing of the second is left.
+    assert [r["segments"] for r in rows[:2]] == [r["segments"] for r in rows[4:]]
 
 
 def test_stages_5_to_7_alone(tiny):

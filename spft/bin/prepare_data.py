@@ -44,7 +44,13 @@ def get_parser() -> argparse.ArgumentParser:
         help="for trying out: at most so many utterances a set, ten times that of text",
     )
     sized = argparse.ArgumentParser(add_help=False)
-    sized.add_argument("--max-eval", type=int, help="at most so many dev, test turns")
+    sized.add_argument(
+        "--sizes",
+        type=int,
+        nargs=2,
+        metavar=("DEV", "TEST"),
+        help="of dev and test; default: what the corpus has for them",
+    )
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
     corpora.add_parser("mini", parents=[common], help="embedded corpus (downloads/)")
@@ -56,7 +62,9 @@ def get_parser() -> argparse.ArgumentParser:
             metavar="ID",
             help=f"held out for {name}; default: two readers of dev-clean",
         )
-    snips = corpora.add_parser("snips", parents=[common], help="music, weather text")
+    snips = corpora.add_parser(
+        "snips", parents=[common, sized], help="music, weather text"
+    )
     snips.add_argument("--intents", nargs="+", help="default: music intents")
     snips.add_argument("--keep-rude", action="store_true", help="keep rude sentences")
     sgd = corpora.add_parser("sgd", parents=[common, sized], help="chatbot text")
@@ -141,13 +149,15 @@ def read_corpus(args: argparse.Namespace) -> dict[str, list]:
         )
     if args.corpus == "snips":
         intents = args.intents or snips.INTENTS
-        return snips.read_snips(source, intents, keep_rude=args.keep_rude)
+        return snips.read_snips(
+            source, intents, keep_rude=args.keep_rude, sizes=args.sizes
+        )
     if args.corpus == "sgd":
-        return sgd.read_sgd(source, args.services, args.max_eval)
+        return sgd.read_sgd(source, args.services, args.sizes or (None, None))
     if args.corpus == "slurp":
         folder = args.audio or os.environ.get("SLURP_AUDIO")
         audio = find_source(folder, "SLURP_AUDIO") if folder else None
-        return slurp.read_slurp(source, audio, args.max_eval)
+        return slurp.read_slurp(source, audio, args.sizes or (None, None))
     if args.corpus == "speech_to_intent":
         return speech_to_intent.read_speech_to_intent(source)
     return mini.read_mini(source)

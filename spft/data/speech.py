@@ -51,6 +51,35 @@ class SpeechSource:
         return [self.__dict__["_transcripts"][u] for u in utterances]
 
 
+class Waveforms:
+    """Speech in memory, with the interface of :class:`SpeechSource`.
+
+    Args:
+        waveforms: id to ``[N]`` samples, 16 kHz, ±1.
+        hearing: the frozen encoder whose frames and first pass the model reads; None
+            for a model that reads samples.
+    """
+
+    def __init__(self, waveforms: dict[str, np.ndarray], hearing=None):
+        self.speech, self.hearing = waveforms, hearing
+        if hearing is not None:
+            self.speech = {u: hearing.encode(wave) for u, wave in waveforms.items()}
+        self.lengths = {u: len(array) for u, array in self.speech.items()}
+
+    def load(self, utterance: str) -> np.ndarray:
+        """``[T, F]`` frames or ``[N]`` samples of an utterance."""
+        return self.speech[utterance]
+
+    def transcripts(self, utterances: list[str]) -> list[str] | None:
+        """First-pass transcripts of utterances; None if there are none."""
+        if self.hearing is None:
+            return None
+        from spft.data.normalize import normalize
+
+        frames = [self.speech[u] for u in utterances]
+        return [normalize(text) for text in self.hearing.transcribe(frames)]
+
+
 def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
     """The speech of ``folder``: frames in ``dump`` if stage 2 made them, else audio.
 

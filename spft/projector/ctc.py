@@ -7,7 +7,7 @@ has the idea of CTC output through the LLM's embeddings; the residual is ours).
 
 Where the encoder brings a decoder of its own, that one's transcript is the better
 string: the LLM then deliberates (arXiv 2003.07962) on a first pass with the audio
-beside it, and the head aligns the letters with the frames and scores them in the search.
+beside it; the head aligns its letters with the frames and scores those of the search.
 """
 
 from itertools import pairwise

@@ -130,6 +130,17 @@ def test_snips(snips_root):
     assert len(rude["text/train"] + rude["text/dev"]) == 62
 
 
+def test_snips_of_a_size_takes_from_the_training_files(snips_root):
+    sets = snips.read_snips(snips_root, ["PlayMusic"], sizes=(10, 25))
+    assert [len(sets["dev"]), len(sets["test"])] == [10, 25]
+    texts = {name: {u.text for u in sets[name]} for name in sets}
+    evaluation = texts["dev"] | texts["test"]
+    assert len(evaluation) == 35
+    assert not evaluation & (texts["text/train"] | texts["text/dev"])
+    few = snips.read_snips(snips_root, ["PlayMusic"], sizes=(3, 5))
+    assert [len(few["dev"]), len(few["test"])] == [3, 5]
+
+
 def test_snips_mixed_encodings(snips_root, caplog):
     path = next(snips_root.rglob("train_*_full.json"))
     latin, utf8 = "Röyksopp".encode("latin-1"), "Röyksopp".encode()
@@ -190,7 +201,7 @@ def test_sgd(sgd_root):
     first = sets["test"][0]
     assert (first.id, first.text) == ("sgd-test-1_0-00", "eat in san jose")
     assert first.entities == (Entity("city", "san jose", 2, 4),)
-    assert len(sgd.read_sgd(sgd_root, max_eval=1)["dev"]) == 1
+    assert len(sgd.read_sgd(sgd_root, sizes=(1, None))["dev"]) == 1
     flights = sgd.read_part(sgd_root / "dev", ["Flights"])
     assert [u.text for u in flights] == ["fly to dev"]
 

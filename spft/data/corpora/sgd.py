@@ -69,19 +69,22 @@ def read_part(folder: Path, services: Sequence[str] = ()) -> list[Utterance]:
 
 
 def read_sgd(
-    source: Path, services: Sequence[str] = (), max_eval: int | None = None
+    source: Path,
+    services: Sequence[str] = (),
+    sizes: tuple[int | None, int | None] = (None, None),
 ) -> dict[str, list[Utterance]]:
     """Adaptation text from train; dev and test are the turns that hold an entity.
 
     Turns without entities (``yes, that's right``) recur in every dialogue; as test
     sentences they would measure nothing and take their like out of adaptation text.
+    ``sizes`` are the most of dev and test, None for all.
     """
     parts = {
         name: read_part(source / name, services) for name in ("train", "dev", "test")
     }
     evaluation = {
-        name: sample(unique(u for u in parts[name] if u.entities), max_eval)
-        for name in ("dev", "test")
+        name: sample(unique(u for u in parts[name] if u.entities), size)
+        for name, size in zip(("dev", "test"), sizes, strict=True)
     }
     train, leaks = remove_leaks(
         unique(parts["train"]), evaluation["dev"] + evaluation["test"]

@@ -70,7 +70,9 @@ def _recording(names: list[str], audio: Path, where: str) -> Path:
 
 
 def read_slurp(
-    source: Path, audio: Path | None = None, max_eval: int | None = None
+    source: Path,
+    audio: Path | None = None,
+    sizes: tuple[int | None, int | None] = (None, None),
 ) -> dict[str, list[Utterance]]:
     """Adaptation text from train.jsonl, dev from devel.jsonl, test from test.jsonl.
 
@@ -90,8 +92,8 @@ def read_slurp(
         )
         train, dev = hold_out(read_file(folder / "devel.jsonl", audio), 0.2, "dev ")
         train = [Utterance(u.id, u.text, entities=u.entities) for u in train]
-    dev = sample(dev, max_eval)
-    test = sample(read_file(folder / "test.jsonl", audio), max_eval)
+    dev = sample(dev, sizes[0])
+    test = sample(read_file(folder / "test.jsonl", audio), sizes[1])
     train, leaks = remove_leaks(train, dev + test)
     _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
     text_train, text_dev = hold_out(train, 0.05)

@@ -11,7 +11,7 @@ from pathlib import Path
 from spft.data.corpora.files import read_json
 from spft.data.leak import remove_leaks
 from spft.data.spans import locate
-from spft.data.split import hold_out, unique
+from spft.data.split import hold_out, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
@@ -53,11 +53,21 @@ def read_file(path: Path, intent: str, *, keep_rude: bool = False) -> list[Utter
 
 
 def read_snips(
-    source: Path, intents: Sequence[str] = INTENTS, *, keep_rude: bool = False
+    source: Path,
+    intents: Sequence[str] = INTENTS,
+    *,
+    keep_rude: bool = False,
+    sizes: tuple[int, int] | None = None,
 ) -> dict[str, list[Utterance]]:
     """Adaptation text from the training files; validation halved into dev and test.
 
     Adaptation lines that hold a dev or test sentence are dropped.
+
+    Args:
+        source: a folder above the intents'.
+        intents: which to read.
+        keep_rude: keep sentences with swear words.
+        sizes: of dev and test, filled up from the training files.
     """
     train: list[Utterance] = []
     evaluation: list[Utterance] = []
@@ -73,8 +83,21 @@ def read_snips(
                     "folder 2017-06-custom-intent-engines"
                 )
             into.extend(read_file(paths[0], intent, keep_rude=keep_rude))
+    evaluation = unique(evaluation)
+    if sizes and (wanted := sum(sizes) - len(evaluation)) > 0:
+        known = {utterance.text for utterance in evaluation}
+        fresh = [
+            utterance for utterance in unique(train) if utterance.text not in known
+        ]
+        evaluation += sample(fresh, wanted)
     train, leaks = remove_leaks(unique(train), evaluation)
     _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
     text_train, text_dev = hold_out(train, 0.05)
-    test, dev = hold_out(unique(evaluation), 0.5)
+    if sizes:
+        test = sample(evaluation, sizes[1])
+        kept = {utterance.id for utterance in test}
+        rest = [utterance for utterance in evaluation if utterance.id not in kept]
+        dev = sample(rest, sizes[0])
+    else:
+        test, dev = hold_out(evaluation, 0.5)
     return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}

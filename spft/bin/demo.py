@@ -1,0 +1,97 @@
+"""A page to try a pack in: record or drop audio, compare domains side by side.
+
+    python -m spft.bin.demo --model exp/pack.zip
+
+Needs gradio (``pip install gradio``), which nothing else here does.
+"""
+
+import argparse
+import html
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from spft.errors import UserError, run
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--model", required=True, type=Path, help="pack, or folder of a trained stage")
+    add("--host", default="127.0.0.1", help="default: %(default)s, this machine alone")
+    add("--port", type=int, default=7860, help="default: %(default)s")
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    try:
+        import gradio  # noqa: F401
+    except ImportError:
+        raise UserError("the demo needs gradio: pip install gradio") from None
+    from spft.speech2text import Speech2Text
+
+    page = build(Speech2Text.from_pretrained(args.model))
+    page.launch(server_name=args.host, server_port=args.port)
+
+
+def build(asr):
+    """The page around a :class:`spft.speech2text.Speech2Text`."""
+    import gradio
+
+    from spft.pack import BASE
+
+    def compare(path: str | None, domains: list[str]) -> str:
+        if not path:
+            raise gradio.Error("Record something or drop an audio file first.")
+        try:
+            found = {}
+            for domain in sorted(
+                set(domains) | {asr.domains[-1]}, key=asr.domains.index
+            ):
+                asr.use(domain)
+                found[domain] = asr(path)
+        except UserError as error:
+            raise gradio.Error(str(error)) from error
+        return table(found, BASE)
+
+    with gradio.Blocks(title="Adapted by text alone") as page:
+        gradio.Markdown("# Adapted by text alone")
+        with gradio.Row():
+            audio = gradio.Audio(sources=["microphone", "upload"], type="filepath")
+            adapted = [domain for domain in asr.domains if domain != BASE]
+            chosen = gradio.CheckboxGroup(adapted, value=adapted, label="Domains")
+        button = gradio.Button("Transcribe", variant="primary")
+        button.click(compare, [audio, chosen], gradio.HTML())
+    return page
+
+
+def table(found: dict[str, list], base: str) -> str:
+    """Transcripts by domain as HTML; words that the baseline has not are marked."""
+    plain = found[base][0].text.split() if found.get(base) else []
+    rows = []
+    for domain in sorted(found, key=lambda name: name != base):
+        best = found[domain][0] if found[domain] else None
+        words = best.text.split() if best else []
+        shown = html.escape(" ".join(words)) if domain == base else marked(plain, words)
+        score = f"{best.score:.2f}" if best else ""
+        rows.append(f"<tr><th>{html.escape(domain)}</th><td>{shown}</td>"
+                    f"<td>{score}</td></tr>")  # fmt: skip
+    head = "<tr><th>domain</th><th>transcript</th><th>score</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def marked(plain: list[str], words: list[str]) -> str:
+    """``words`` as HTML; those that ``plain`` has not at their place in ``<mark>``."""
+    shown = []
+    matcher = SequenceMatcher(None, plain, words, autojunk=False)
+    for kind, _, _, start, end in matcher.get_opcodes():
+        text = html.escape(" ".join(words[start:end]))
+        if text:
+            shown.append(text if kind == "equal" else f"<mark>{text}</mark>")
+    return " ".join(shown)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,157 @@
+"""Make the recipe of a new domain: egs2/<name>/asr1 (see tools/new_domain.sh).
+
+    python -m spft.bin.new_domain medical --text notes.txt --entities drugs.txt \
+        --test recordings/
+
+Copies the template and writes ``downloads/``: ``adapt.jsonl``, ``dev.jsonl``,
+``test.jsonl`` and audio. Sentences of dev and test are taken out of the adaptation
+text. Without recordings, ``--synthesize N`` holds N sentences out, to be spoken.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from spft.errors import UserError, run
+
+DEV_SHARE = 0.3  # of the recordings, where --dev names no others
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("name", help="of the domain: lower-case letters, digits and _")
+    add(
+        "--text", type=Path, required=True, help="plain lines, .jsonl or a Kaldi folder"
+    )
+    add("--entities", type=Path, help="list: one a line, with a tab before its type")
+    add("--test", type=Path, help="recordings: Kaldi folder, or audio with .txt beside")
+    add("--dev", type=Path, help="the same; default: three tenths of --test")
+    add("--synthesize", type=int, metavar="N", help="speak N sentences of the text")
+    add("--egs", type=Path, default=Path("egs2"), help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    folder = args.egs / args.name
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name) or args.name == "general":
+        raise UserError(f"{args.name!r}: a name of lower-case letters, digits and _")
+    if folder.exists():
+        raise UserError(f"{folder} is there already; remove it or take another name")
+    if args.test and args.synthesize:
+        raise UserError("--test and --synthesize: recordings or synthesis, not both")
+    if not args.test and not args.synthesize:
+        raise UserError(
+            "nothing to test on: give recordings (--test DIR), or have sentences of "
+            "the text held out and spoken (--synthesize 100)"
+        )
+    if args.dev and not args.test:
+        raise UserError("--dev needs --test")
+
+    from spft.data.leak import find_leaks
+    from spft.data.own_domain import Lexicon, read_lexicon, read_sentences
+
+    lexicon = Lexicon(read_lexicon(args.entities) if args.entities else ())
+    sentences = read_sentences(args.text, lexicon)
+    args.egs.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.egs) as temporary:
+        recipe = Path(temporary) / "asr1"
+        shutil.copytree(Path(__file__).parents[2] / "egs2/TEMPLATE/asr1", recipe)
+        downloads = recipe / "downloads"
+        downloads.mkdir()
+        if args.test:
+            sets = recorded(args.test, args.dev, downloads / "audio")
+        else:
+            from spft.synth import KokoroEngine
+
+            voices = KokoroEngine("kokoro").voices
+            sets = held_out(args.name, sentences, args.synthesize, voices)
+        rows = [row for name in sets for row in sets[name]]
+        leaks = find_leaks(
+            dict(zip(sentences, sentences, strict=True)), [row["text"] for row in rows]
+        )
+        kept = [sentence for sentence in sentences if sentence not in leaks]
+        if len(kept) < 2:
+            raise UserError(f"{args.text}: no text left beside the test sentences")
+        sets["adapt"] = [
+            {"id": f"{args.name}-adapt-{i:06d}", "text": text}
+            for i, text in enumerate(kept, 1)
+        ]
+        for name, found in sets.items():
+            with open(downloads / f"{name}.jsonl", "w", encoding="utf-8") as stream:
+                for row in found:
+                    row["entities"] = lexicon.find(row["text"])
+                    print(json.dumps(row, ensure_ascii=False), file=stream)
+        recipe.parent.chmod(0o755)
+        folder.mkdir()
+        recipe.rename(folder / "asr1")
+    entities = sum(len(row["entities"]) for row in rows)
+    print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
+          f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "
+          f"test with {entities} entities")  # fmt: skip
+
+
+def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]:
+    """Dev and test rows of recordings, which are copied to ``audio``."""
+    from spft.data.own_domain import read_spoken
+    from spft.data.split import fraction
+
+    found = {"test": read_spoken(test)}
+    if dev:
+        found["dev"] = read_spoken(dev)
+    else:
+        ranked = sorted(found["test"], key=lambda spoken: fraction(spoken.id))
+        cut = max(1, round(DEV_SHARE * len(ranked)))
+        found = {"dev": ranked[:cut], "test": ranked[cut:]}
+    if not found["test"]:
+        raise UserError(f"{test}: one recording makes no dev and test set")
+    audio.mkdir()
+    sets = {}
+    for name, spoken in found.items():
+        sets[name] = []
+        for item in sorted(spoken, key=lambda s: s.id):
+            target = audio / f"{item.id}{item.audio.suffix.lower()}"
+            if target.exists():
+                raise UserError(f"{item.audio}: a second recording {item.id!r}; rename")
+            shutil.copyfile(item.audio, target)
+            row = {"id": item.id, "text": item.text, "speaker": item.speaker}
+            sets[name].append(row)
+    return sets
+
+
+def held_out(
+    domain: str, sentences: list[str], size: int, voices: Sequence[str]
+) -> dict[str, list[dict]]:
+    """``size`` test and half as many dev sentences, for different voices to speak."""
+    from spft.data.split import fraction
+
+    wanted = {"test": size, "dev": max(1, size // 2)}
+    if sum(wanted.values()) > len(sentences) // 2:
+        raise UserError(
+            f"--synthesize {size}: holds out {sum(wanted.values())} sentences, more "
+            f"than half of the {len(sentences)} there are; ask for fewer"
+        )
+    ranked = sorted(sentences, key=lambda text: fraction(domain + text))
+    speakers = {"dev": voices[::3], "test": [v for v in voices if v not in voices[::3]]}
+    sets = {}
+    for name, number in wanted.items():
+        chosen, ranked = ranked[:number], ranked[number:]
+        rows = []
+        for i, text in enumerate(chosen, 1):
+            voice = speakers[name][i % len(speakers[name])]
+            rate = round(0.9 + 0.25 * fraction(f"rate {text}"), 2)
+            row = {"id": f"{voice}-{domain}-{name}-{i:04d}", "text": text}
+            rows.append(row | {"speaker": voice, "rate": rate})
+        sets[name] = sorted(rows, key=lambda row: row["id"])
+    return sets
+
+
+if __name__ == "__main__":
+    run(main)

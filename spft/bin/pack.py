@@ -1,0 +1,70 @@
+"""Pack trained systems into one archive (stage 9).
+
+    python -m spft.bin.pack --exp exp --systems music=soft_prompt chatbot=soft_prompt \
+        --out exp/pack.zip
+
+For each domain: the system's adapters, prompt and configuration, its external LMs with
+the weights that stage 7 chose on dev; and the baseline, as the domain ``base``. The
+pretrained models are named with checksums, not packed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from spft.errors import UserError, run
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--exp", type=Path, default=Path("exp"), help="default: exp")
+    add("--systems", nargs="*", default=[], help="DOMAIN=SYSTEM, e.g. music=no_prompt")
+    add("--config", help="YAML of the search; default: its built-in values")
+    add("--results", type=Path, help="RESULTS.md to pack with them")
+    add("--out", type=Path, required=True, help="archive to write")
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    from spft.bin.decode import DecodeConfig
+    from spft.pack import BASE, Domain, write_pack
+
+    domains = {}
+    for item in args.systems:
+        domain, _, system = item.partition("=")
+        if not system or domain in domains or domain == BASE:
+            raise UserError(f"--systems: DOMAIN=SYSTEM, each domain once, not {item!r}")
+        domains[domain] = find_domain(args.exp, domain, system)
+    domains[BASE] = Domain(args.exp / "baseline")
+    for domain in domains.values():
+        if not (domain.model / "model.safetensors").exists():
+            raise UserError(
+                f"{domain.model}: no trained model; run stages 3 to 5 first"
+            )
+    if args.results and not args.results.exists():
+        raise UserError(f"{args.results}: not found; run stage 8 first")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_pack(domains, DecodeConfig.read(args.config), args.out, args.results)
+    size = args.out.stat().st_size / 1e6
+    print(f"{args.out}: {', '.join(domains)}; {size:.1f} MB")
+
+
+def find_domain(exp: Path, domain: str, system: str):
+    """What stages 5 to 7 left for a system; without fusion if that was not decoded."""
+    from spft.pack import Domain
+
+    folder = exp / domain / system
+    report = folder / "decode_lm" / "decode.json"
+    if not report.exists():
+        return Domain(folder)
+    weights = json.loads(report.read_text(encoding="utf-8"))["weights"]
+    used = {name: weight for name, weight in weights.items() if weight}
+    return Domain(folder, {name: exp / domain / name for name in used}, used)
+
+
+if __name__ == "__main__":
+    run(main)

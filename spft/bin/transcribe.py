@@ -1,0 +1,149 @@
+"""Transcribe audio with a pack of stage 9, or with a trained stage.
+
+    python -m spft.bin.transcribe --model music.zip --domain music a.wav recordings/
+
+Takes files, folders and, with ``-``, a list of files from stdin. A recording longer
+than ``--longest`` seconds is cut at its pauses. The text goes to stdout, as lines of
+``file<TAB>text``, as JSON lines or as subtitles; with ``--out`` into a folder, one file
+for each recording.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from spft.errors import UserError, run
+from spft.files import atomic_write
+
+SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
+FORMATS = {"text": ".txt", "json": ".json", "srt": ".srt"}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("audio", nargs="+", help="files, folders, or - for a list on stdin")
+    add("--model", required=True, type=Path, help="pack, or folder of a trained stage")
+    add("--domain", nargs="+", help="of the pack; several: each in turn")
+    add("--format", choices=FORMATS, default="text")
+    add("--out", type=Path, help="folder to write, instead of stdout")
+    add("--nbest", type=int, default=1, help="hypotheses in JSON (default %(default)s)")
+    add("--beam", type=int, help="default: as packed")
+    add(
+        "--batch_size", type=int, help="stretches of speech at once; default: as packed"
+    )
+    add("--longest", type=float, default=20.0, help="seconds (default %(default)s)")
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    paths = list(find_audio(args.audio))
+    search = {"beam": args.beam, "batch_size": args.batch_size}
+
+    from spft.speech2text import Speech2Text
+
+    asr = Speech2Text.from_pretrained(
+        args.model, **{key: value for key, value in search.items() if value}
+    )
+    for domain in args.domain or [asr.domain]:
+        asr.use(domain)
+        several = domain if len(args.domain or []) > 1 else None
+        for path in paths:
+            result = {"audio": str(path), "domain": domain}
+            result |= transcribe(asr, path, args.longest, args.nbest)
+            write(result, args.format, args.out, several)
+
+
+def find_audio(names: Iterable[str]) -> Iterator[Path]:
+    """The files that ``names`` stand for.
+
+    Raises:
+        UserError: one does not exist, or a folder holds no audio.
+    """
+    for name in names:
+        path = Path(name)
+        if name == "-":
+            yield from find_audio(line for line in sys.stdin.read().split("\n") if line)
+        elif path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not found:
+                known = " ".join(sorted(SUFFIXES))
+                raise UserError(f"{path}: no audio in this folder ({known})")
+            yield from found
+        elif path.exists():
+            yield path
+        else:
+            raise UserError(f"{path}: no such file")
+
+
+def transcribe(asr, path: Path, longest: float, nbest: int) -> dict:
+    """Text and stretches of one recording."""
+    from spft.data.audio import SAMPLE_RATE, read_audio
+    from spft.vad import split
+
+    waveform = read_audio(path)
+    stretches = [(0, len(waveform))]
+    if len(waveform) > longest * SAMPLE_RATE:
+        stretches = split(waveform, longest)
+    found = asr.recognise([waveform[start:end] for start, end in stretches])
+    segments = []
+    for (start, end), hypotheses in zip(stretches, found, strict=True):
+        best = hypotheses[0] if hypotheses else None
+        segment = {
+            "start": round(start / SAMPLE_RATE, 2),
+            "end": round(end / SAMPLE_RATE, 2),
+            "text": best.text if best else "",
+        }
+        if nbest > 1:
+            rows = hypotheses[:nbest]
+            segment["nbest"] = [
+                {"text": h.text, "score": round(h.score, 3)} for h in rows
+            ]
+        elif best:
+            segment["score"] = round(best.score, 3)
+        segments.append(segment)
+    text = " ".join(segment["text"] for segment in segments if segment["text"])
+    return {"text": text, "segments": segments}
+
+
+def write(result: dict, kind: str, out: Path | None, domain: str | None) -> None:
+    """Print a result, or write it into the folder ``out``."""
+    if kind == "json":
+        text = json.dumps(result, ensure_ascii=False)
+    elif kind == "srt":
+        text = subtitles(result["segments"])
+    else:
+        fields = [result["audio"], *([domain] if domain else []), result["text"]]
+        text = result["text"] if out else "\t".join(fields)
+    if out is None:
+        print(text, flush=True)
+        return
+    name = Path(result["audio"]).stem + (f".{domain}" if domain else "")
+    with atomic_write(out / f"{name}{FORMATS[kind]}") as stream:
+        stream.write(text + "\n")
+
+
+def subtitles(segments: list[dict]) -> str:
+    """Segments in the SubRip format."""
+    blocks = []
+    spoken = (segment for segment in segments if segment["text"])
+    for number, segment in enumerate(spoken, 1):
+        times = " --> ".join(_clock(segment[key]) for key in ("start", "end"))
+        blocks.append(f"{number}\n{times}\n{segment['text']}\n")
+    return "\n".join(blocks)
+
+
+def _clock(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{rest // 1000:02},{rest % 1000:03}"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,146 @@
+"""A user's text, entities and test audio, in the shape of an embedded corpus.
+
+Text is a file of plain sentences, one a line; JSON lines with ``text`` and perhaps
+``entities``; or a Kaldi directory. Test audio is a Kaldi directory, or a folder of
+audio files with each one's transcript in ``<name>.txt`` beside it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spft.data.corpora.files import find_audio, read_jsonl
+from spft.data.normalize import normalize
+from spft.data.table import read_lines, read_table
+from spft.errors import UserError
+
+UNTYPED = "entity"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recording and its normalised transcript."""
+
+    id: str
+    text: str
+    speaker: str
+    audio: Path
+
+
+class Lexicon:
+    """Entities to be found in text: normalised words to their type."""
+
+    def __init__(self, entries: Iterable[tuple[str, str]] = ()):
+        self.types: dict[tuple[str, ...], str] = {}
+        self.add(entries)
+
+    def add(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Add ``(text, type)`` pairs, as they are written."""
+        for text, kind in entries:
+            if words := tuple(normalize(text).split()):
+                self.types.setdefault(words, kind)
+        self.longest = max(map(len, self.types), default=0)
+
+    def find(self, text: str) -> list[dict]:
+        """Entities in a normalised sentence, the longest at each place."""
+        words, found, at = text.split(), [], 0
+        while at < len(words):
+            for end in range(min(len(words), at + self.longest), at, -1):
+                if kind := self.types.get(tuple(words[at:end])):
+                    name = " ".join(words[at:end])
+                    found.append({"type": kind, "text": name, "start": at, "end": end})
+                    at = end - 1
+                    break
+            at += 1
+        return found
+
+
+def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
+    """Lines of ``entity`` or ``entity<TAB>type``."""
+    for number, line in enumerate(read_lines(path), 1):
+        text, _, kind = line.partition("\t")
+        if not text.strip():
+            continue
+        if not normalize(text):
+            raise UserError(f"{path}:{number}: {text!r} holds no word; remove the line")
+        yield text, kind.strip() or UNTYPED
+
+
+def read_sentences(path: Path, lexicon: Lexicon) -> list[str]:
+    """Normalised sentences, each once; entities that JSON lines name are learnt.
+
+    Raises:
+        UserError: no such file, malformed line, or no sentence in it.
+    """
+    if path.is_dir():
+        rows = list(read_table(path / "text", check_sorted=False).values())
+        if (path / "entities").exists():
+            from spft.data.entities import read_entities
+
+            for entities in read_entities(path / "entities").values():
+                lexicon.add((entity.text, entity.type) for entity in entities)
+    elif path.suffix in (".jsonl", ".json"):
+        rows = []
+        for where, row in read_jsonl(path, ("text",)):
+            rows.append(row["text"])
+            try:
+                entities = [(e["text"], e["type"]) for e in row.get("entities", ())]
+            except (KeyError, TypeError) as error:
+                raise UserError(
+                    f'{where}: entities are [{{"type": …, "text": …}}, …], not '
+                    f"{json.dumps(row['entities'])}"
+                ) from error
+            lexicon.add(entities)
+    else:
+        rows = read_lines(path)
+    sentences = dict.fromkeys(filter(None, map(normalize, rows)))
+    if not sentences:
+        raise UserError(f"{path}: no sentence in it")
+    return list(sentences)
+
+
+def read_spoken(path: Path) -> list[Spoken]:
+    """Recordings with transcripts.
+
+    Raises:
+        UserError: no such folder, a recording without transcript or the reverse.
+    """
+    if (path / "wav.scp").exists():
+        wavs, texts = (
+            read_table(path / name, check_sorted=False) for name in ("wav.scp", "text")
+        )
+        speakers = {}
+        if (path / "utt2spk").exists():
+            speakers = read_table(path / "utt2spk", check_sorted=False)
+        if odd := sorted(wavs.keys() ^ texts.keys()):
+            raise UserError(f"{path}: {odd[0]!r} is not in both wav.scp and text")
+        return [
+            _spoken(u, texts[u], speakers.get(u, u), Path(wavs[u]), texts.where(u))
+            for u in wavs
+        ]
+    transcripts = sorted(path.glob("*.txt"))
+    if not transcripts:
+        raise UserError(
+            f"{path}: neither wav.scp nor transcripts there; put each recording's "
+            "words into a .txt beside it"
+        )
+    found = []
+    for transcript in transcripts:
+        audio = find_audio(transcript.with_suffix(""))
+        if audio is None:
+            raise UserError(f"{transcript}: no recording of that name beside it")
+        name, text = transcript.stem, transcript.read_text(encoding="utf-8")
+        found.append(_spoken(name, text, name, audio, str(transcript)))
+    return found
+
+
+def _spoken(name: str, text: str, speaker: str, audio: Path, where: str) -> Spoken:
+    text = normalize(text)
+    if not text:
+        raise UserError(f"{where}: no words; write what is said, or remove it")
+    name = name.replace(" ", "_").replace("/", "_")
+    speaker = speaker.replace(" ", "_").replace("/", "_")
+    # Kaldi wants utterance ids to begin with the speaker.
+    name = name if name.startswith(speaker) else f"{speaker}-{name}"
+    return Spoken(name, text, speaker, audio)

@@ -1,0 +1,198 @@
+"""One archive with all that a recogniser needs beside its pretrained models.
+
+``pack.yaml`` in it names, for each domain, the trained stage, the external LMs and
+their weights; and the pretrained models with checksums of what they were.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from spft.errors import UserError
+from spft.files import atomic_write
+
+MANIFEST = "pack.yaml"
+FORMAT = 1
+BASE = "base"  # the baseline's name among the domains
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What recognises one domain.
+
+    Attributes:
+        model: folder of a trained stage.
+        external: "lm" and "ngram" to their folders, as far as there are any.
+        weights: of these in the search.
+    """
+
+    model: Path
+    external: dict[str, Path] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A recogniser on disk: its domains and the configuration of its search."""
+
+    domains: dict[str, Domain]
+    decode: dict
+
+
+def open_pack(path: str | Path) -> Pack:
+    """Open an archive, a folder unpacked from one, or a single trained stage.
+
+    Raises:
+        UserError: it is none of these, it is damaged, or a pretrained model on this
+            machine is not the one it was made with.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such archive or experiment folder")
+    if path.is_dir() and not (path / MANIFEST).exists():
+        if not (path / "model.safetensors").exists():
+            raise UserError(
+                f"{path}: neither a pack ({MANIFEST}) nor a trained stage "
+                "(model.safetensors) is there"
+            )
+        return Pack({BASE: Domain(path)}, {})
+    folder = path if path.is_dir() else _unpack(path)
+    manifest = yaml.safe_load((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest.get("format") != FORMAT:
+        raise UserError(
+            f"{path}: a pack of format {manifest.get('format')}, this version reads "
+            f"{FORMAT}; pack it again (run.sh --stage 9) or take the other version"
+        )
+    for name, model in manifest["models"].items():
+        if (found := checksum(name)) != model["sha256"]:
+            raise UserError(
+                f"{path}: made with {name} of sha256 {model['sha256'][:12]}…, here it "
+                f"is {found[:12]}…; its adapters fit no other model: fetch that one"
+            )
+    domains = {
+        name: Domain(
+            folder / keys["model"],
+            {kind: folder / where for kind, where in keys["external"].items()},
+            keys["weights"],
+        )
+        for name, keys in manifest["domains"].items()
+    }
+    return Pack(domains, manifest["decode"])
+
+
+def write_pack(
+    domains: dict[str, Domain], decode, out: Path, results: Path | None = None
+) -> None:
+    """Write an archive.
+
+    Args:
+        domains: what goes in, by name.
+        decode: the :class:`spft.bin.decode.DecodeConfig` of the search.
+        out: the ``.zip`` to write.
+        results: RESULTS.md that goes with it.
+    """
+    import yaml
+
+    from spft.checkpoint import read_config, read_weights, write_weights
+    from spft.search.neural_lm import CHECKPOINTS
+
+    models: dict[str, dict] = {}
+    manifest = {"format": FORMAT, "decode": asdict(decode), "models": models}
+    manifest["domains"] = {}
+    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
+        root = Path(temporary)
+        for name, domain in domains.items():
+            config = read_config(domain.model)
+            for model in pretrained_names(config):
+                models.setdefault(model, describe(model))
+            write_weights(root / name, read_weights(domain.model))
+            shutil.copy(domain.model / "config.yaml", root / name)
+            keys = {"model": name, "external": {}, "weights": domain.weights}
+            for kind, folder in domain.external.items():
+                target = root / name / kind
+                target.mkdir()
+                wanted = ("config.yaml", "ngram.arpa")
+                lms = [folder / n for n in CHECKPOINTS if (folder / n).exists()]
+                for path in [*(folder / n for n in wanted), *lms[:1]]:
+                    if path.exists():
+                        shutil.copy(path.resolve(), target / path.name)
+                keys["external"][kind] = f"{name}/{kind}"
+            manifest["domains"][name] = keys
+        text = yaml.safe_dump(manifest, sort_keys=False)
+        (root / MANIFEST).write_text(text, encoding="utf-8")
+        if results:
+            shutil.copy(results, root / "RESULTS.md")
+        with (
+            atomic_write(out, "wb") as stream,
+            zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
+            for path in sorted(root.rglob("*")):
+                archive.write(path, path.relative_to(root))
+
+
+def pretrained_names(config: dict) -> list[str]:
+    """The pretrained models that a trained stage stands on."""
+    encoder = config["encoder_conf"]
+    names = [config["llm_conf"]["name"], encoder.get("extractor"), encoder.get("name")]
+    return [name for name in names if name]
+
+
+def describe(name: str) -> dict[str, str]:
+    """Checksum of a pretrained model and, where we know it, its licence."""
+    from spft.pretrained import MODELS
+
+    about = {"sha256": checksum(name)}
+    if name in MODELS:
+        about["licence"] = MODELS[name].licence
+    return about
+
+
+def checksum(name: str) -> str:
+    """sha256 over the weights and the tokenizer of a pretrained model."""
+    from spft.pretrained import resolve
+
+    folder = resolve(name)
+    if not isinstance(folder, Path):  # of a model hub, which keeps its own copy
+        from huggingface_hub import snapshot_download
+
+        patterns = ["*.safetensors", "tokenizer*"]
+        folder = Path(snapshot_download(folder, allow_patterns=patterns))
+    digest = hashlib.sha256()
+    for pattern in ("*.safetensors", "tokenizer.*"):
+        for path in sorted(folder.glob(pattern)):
+            with open(path, "rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _unpack(archive: Path) -> Path:
+    """Unpack into the cache, once for each content."""
+    from spft.pretrained import cache_dir
+
+    with open(archive, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    target = cache_dir() / "packs" / digest[:16]
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        folder = Path(temporary) / "pack"
+        try:
+            with zipfile.ZipFile(archive) as pack:
+                pack.extractall(folder)
+        except zipfile.BadZipFile:
+            raise UserError(
+                f"{archive}: not a whole zip archive; fetch it again"
+            ) from None
+        if not (folder / MANIFEST).exists():
+            raise UserError(
+                f"{archive}: no {MANIFEST} in it; run.sh --stage 9 makes one"
+            )
+        if not target.is_dir():  # another process may have been quicker
+            folder.rename(target)
+    return target

@@ -1,0 +1,111 @@
+"""Recognition from Python: audio in, transcripts with scores out.
+
+from spft.speech2text import Speech2Text
+
+asr = Speech2Text.from_pretrained("music.zip", domain="music")
+asr("request.wav")[0].text
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from spft.data.audio import SAMPLE_RATE, read_audio
+from spft.errors import UserError
+from spft.pack import Pack, open_pack
+from spft.recognizer import Recognizer
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """One hypothesis: its words, its score and what that is the sum of."""
+
+    text: str
+    score: float
+    parts: dict[str, float]
+
+
+class Speech2Text:
+    """A recogniser that changes domains without loading its LLM again.
+
+    Args:
+        pack: what :func:`spft.pack.open_pack` gave.
+        domain: one of :attr:`domains`; default: the first.
+        search: keys of :class:`spft.bin.decode.DecodeConfig` to change.
+    """
+
+    def __init__(self, pack: Pack, domain: str | None = None, **search):
+        from spft.bin.decode import DecodeConfig
+
+        self.pack = pack
+        config = replace(DecodeConfig(**pack.decode), **search)
+        self.domain = self._checked(domain or self.domains[0])
+        chosen = pack.domains[self.domain]
+        keep = len(pack.domains) > 1
+        self.recognizer = Recognizer(chosen.model, config, chosen.external, keep=keep)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, domain: str | None = None, **search
+    ) -> "Speech2Text":
+        """Open an archive of stage 9, a folder unpacked from one, or a trained stage.
+
+        Raises:
+            UserError: see :func:`spft.pack.open_pack`; or there is no such domain.
+        """
+        return cls(open_pack(path), domain, **search)
+
+    @property
+    def domains(self) -> list[str]:
+        """What :meth:`use` takes."""
+        return list(self.pack.domains)
+
+    def use(self, domain: str) -> None:
+        """Change to another domain: its adapter and its LMs."""
+        if self._checked(domain) != self.domain:
+            chosen = self.pack.domains[domain]
+            self.recognizer.switch(chosen.model, chosen.external)
+            self.domain = domain
+
+    def __call__(
+        self, speech: str | Path | np.ndarray, rate: int = SAMPLE_RATE
+    ) -> list[Transcript]:
+        """The n-best list of one utterance, a file or samples (``[N]``, ±1).
+
+        Raises:
+            UserError: the file cannot be read or holds no speech.
+        """
+        return self.recognise([speech], rate)[0]
+
+    def recognise(
+        self, speech: Sequence[str | Path | np.ndarray], rate: int = SAMPLE_RATE
+    ) -> list[list[Transcript]]:
+        """As calling, for many utterances in batches."""
+        from spft.data.normalize import normalize
+
+        waveforms = [_samples(item, rate) for item in speech]
+        weights = self.pack.domains[self.domain].weights
+        return [
+            [
+                Transcript(normalize(self.recognizer.text(h)), h.score, h.parts)
+                for h in nbest
+            ]
+            for nbest in self.recognizer.recognise(waveforms, weights)
+        ]
+
+    def _checked(self, domain: str) -> str:
+        if domain not in self.pack.domains:
+            raise UserError(f"no domain {domain!r}; there is {', '.join(self.domains)}")
+        return domain
+
+
+def _samples(speech: str | Path | np.ndarray, rate: int) -> np.ndarray:
+    if not isinstance(speech, np.ndarray):
+        return read_audio(speech)
+    if rate == SAMPLE_RATE:
+        return speech.astype(np.float32)
+    import soxr
+
+    return soxr.resample(speech.astype(np.float32), rate, SAMPLE_RATE)

@@ -1,0 +1,136 @@
+"""A recipe out of a user's files, read back by data preparation."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from spft.bin import new_domain
+from spft.data.corpora.mini import read_mini
+from spft.data.own_domain import Lexicon, read_sentences
+from spft.errors import UserError
+
+TEXT = """\
+Give me 2 Aspirin tablets.
+give me two aspirin tablets
+
+Is ibuprofen better than Paracetamol Forte?
+When do I take it?
+I ran out of aspirin.
+Please refill paracetamol.
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "notes.txt").write_text(TEXT)
+    (tmp_path / "drugs.txt").write_text(
+        "Aspirin\tdrug\nparacetamol forte\tdrug\nParacetamol\tdrug\nIbuprofen\n"
+    )
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    rng = np.random.default_rng(0)
+    spoken = ("When do I take it", "refill aspirin", "more ibuprofen", "no")
+    for i, words in enumerate(spoken):
+        (recordings / f"call {i}.txt").write_text(words + "\n")
+        soundfile.write(recordings / f"call {i}.wav", rng.normal(0, 0.1, 8000), 16000)
+    return tmp_path
+
+
+def make(monkeypatch, root, *options):
+    command = ["x", "medical", "--text", str(root / "notes.txt"), *map(str, options)]
+    monkeypatch.setattr("sys.argv", [*command, "--egs", str(root / "egs2")])
+    new_domain.main()
+    return root / "egs2/medical/asr1"
+
+
+def test_entities_are_found_the_longest_first():
+    entries = [("Paracetamol", "drug"), ("paracetamol forte", "drug"), ("24", "hour")]
+    lexicon = Lexicon(entries)
+    found = lexicon.find("paracetamol forte for twenty four paracetamol")
+    assert [(e["text"], e["start"], e["end"]) for e in found] == [
+        ("paracetamol forte", 0, 2),
+        ("twenty four", 3, 5),
+        ("paracetamol", 5, 6),
+    ]
+
+
+def test_recordings_become_dev_and_test(monkeypatch, files, capsys):
+    recipe = make(monkeypatch, files, "--entities", files / "drugs.txt",
+                  "--test", files / "recordings")  # fmt: skip
+    sets = read_mini(recipe / "downloads")
+    assert len(sets["dev"]) == 1 and len(sets["test"]) == 3
+    text = {u.text for name in ("text/train", "text/dev") for u in sets[name]}
+    # Normalised, each once, and without the sentence that is spoken.
+    assert text == {
+        "give me two aspirin tablets",
+        "is ibuprofen better than paracetamol forte",
+        "i ran out of aspirin",
+        "please refill paracetamol",
+    }
+    spoken = {u.text: u for u in sets["dev"] + sets["test"]}
+    assert [(e.type, e.text) for e in spoken["refill aspirin"].entities] == [
+        ("drug", "aspirin")
+    ]
+    assert spoken["more ibuprofen"].entities[0].type == "entity"
+    assert spoken["no"].id == "call_3" and spoken["no"].audio.exists()
+    assert (recipe / "run.sh").stat().st_mode & 0o100
+    assert "1 taken out" in capsys.readouterr().out
+
+
+def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
+    class Engine:
+        voices = ("af_a", "af_b", "am_c")
+
+        def __init__(self, model):
+            pass
+
+    monkeypatch.setattr("spft.synth.KokoroEngine", Engine)
+    with pytest.raises(UserError, match="more than half of the 5"):
+        make(monkeypatch, files, "--synthesize", 2)
+    recipe = make(monkeypatch, files, "--synthesize", 1)
+    rows = {
+        name: [json.loads(line) for line in path.read_text().splitlines()]
+        for name in ("adapt", "dev", "test")
+        for path in [recipe / f"downloads/{name}.jsonl"]
+    }
+    assert [len(rows[name]) for name in ("adapt", "dev", "test")] == [3, 1, 1]
+    assert len({row["text"] for of_set in rows.values() for row in of_set}) == 5
+    assert rows["dev"][0]["speaker"] == "af_a" != rows["test"][0]["speaker"]
+
+
+def test_other_forms_of_text(files):
+    (files / "rows.jsonl").write_text(
+        '{"text": "Play ABBA!", "entities": [{"type": "artist", "text": "ABBA"}]}\n'
+        '{"text": "stop"}\n'
+    )
+    lexicon = Lexicon()
+    assert read_sentences(files / "rows.jsonl", lexicon) == ["play abba", "stop"]
+    assert lexicon.find("is it abba")[0]["type"] == "artist"
+    kaldi = files / "kaldi"
+    kaldi.mkdir()
+    (kaldi / "text").write_text("b Stop now\na Go\n")
+    assert read_sentences(kaldi, Lexicon()) == ["stop now", "go"]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ([], "nothing to test on"),
+        (["--test", "recordings", "--synthesize", "3"], "not both"),
+        (["--synthesize", "1", "--dev", "recordings"], "--dev needs --test"),
+        (["--test", "empty"], "neither wav.scp nor transcripts"),
+        (["--test", "none"], "call.txt: no recording of that name"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_left(
+    monkeypatch, files, options, message
+):
+    (files / "empty").mkdir()
+    (files / "none").mkdir()
+    (files / "none" / "call.txt").write_text("hello")
+    monkeypatch.chdir(files)
+    with pytest.raises(UserError, match=message):
+        make(monkeypatch, files, *options)
+    assert not (files / "egs2/medical").exists()

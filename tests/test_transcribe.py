@@ -1,0 +1,105 @@
+"""Transcribing files: what is taken in, cut and written."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from spft import pack
+from spft.bin import transcribe
+from spft.data.audio import read_audio
+from spft.errors import UserError
+from spft.vad import split
+
+SPEECH = "egs2/librispeech/asr1/downloads/audio/af_bella-general-test-0010.ogg"
+
+
+class Recogniser:
+    """Says how long each stretch was, in tenths of a second."""
+
+    def recognise(self, waveforms):
+        from spft.speech2text import Transcript
+
+        texts = [f"{len(wave) / 1600:.0f} tenths" for wave in waveforms]
+        return [[Transcript(t, -1.0, {}), Transcript("b", -2.0, {})] for t in texts]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Two utterances with four seconds of faint noise before, between and after."""
+    speech = read_audio(SPEECH)
+    noise = np.random.default_rng(0).normal(0, 1e-4, 4 * 16000).astype(np.float32)
+    path = tmp_path_factory.mktemp("audio") / "call.wav"
+    soundfile.write(path, np.concatenate([noise, speech, noise, speech, noise]), 16000)
+    return path, len(speech) / 16000
+
+
+def test_long_audio_is_cut_at_its_pauses(recording):
+    path, seconds = recording
+    waveform = read_audio(path)
+    stretches = split(waveform, longest=seconds + 1)
+    expected = [(4, 4 + seconds), (8 + seconds, 8 + 2 * seconds)]
+    assert np.array(stretches) / 16000 == pytest.approx(np.array(expected), abs=0.6)
+    assert split(waveform, longest=60) == [(stretches[0][0], stretches[1][1])]
+    assert split(waveform[: 3 * 16000]) == []
+
+
+def test_results_in_all_forms(recording, tmp_path, capsys):
+    path, seconds = recording
+    result = transcribe.transcribe(Recogniser(), path, seconds + 1, nbest=2)
+    assert len(result["segments"]) == 2
+    assert [h["text"] for h in result["segments"][0]["nbest"]][1] == "b"
+    result |= {"audio": str(path), "domain": "music"}
+    transcribe.write(result, "text", None, None)
+    assert capsys.readouterr().out == f"{path}\t{result['text']}\n"
+    transcribe.write(result, "json", tmp_path, "music")
+    assert json.loads((tmp_path / "call.music.json").read_text()) == result
+    transcribe.write(result, "srt", tmp_path, None)
+    blocks = (tmp_path / "call.srt").read_text().strip().split("\n\n")
+    assert len(blocks) == 2 and blocks[1].startswith("2\n00:00:")
+    assert transcribe._clock(3723.4567) == "01:02:03,457"
+
+
+def test_files_folders_and_stdin(tmp_path, monkeypatch):
+    for name in ("a.wav", "sub/b.OGG", "c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    a, b = tmp_path / "a.wav", tmp_path / "sub/b.OGG"
+    assert list(transcribe.find_audio([str(tmp_path)])) == [a, b]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{b}\n{a}\n"))
+    assert list(transcribe.find_audio(["-"])) == [b, a]
+    with pytest.raises(UserError, match="no such file"):
+        list(transcribe.find_audio([str(tmp_path / "d.wav")]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no audio in this folder"):
+        list(transcribe.find_audio([str(tmp_path / "empty")]))
+
+
+def test_what_is_no_pack(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPFT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="no such archive"):
+        pack.open_pack(tmp_path / "none.zip")
+    with pytest.raises(UserError, match="neither a pack"):
+        pack.open_pack(tmp_path)
+    (tmp_path / "half.zip").write_bytes(b"PK\x03\x04 half of it")
+    with pytest.raises(UserError, match="not a whole zip"):
+        pack.open_pack(tmp_path / "half.zip")
+    (tmp_path / "pack.yaml").write_text("format: 7\n")
+    with pytest.raises(UserError, match="of format 7"):
+        pack.open_pack(tmp_path)
+
+
+def test_another_base_model_is_refused(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"weights")
+    known = pack.checksum(str(model))
+    manifest = "format: 1\ndecode: {}\ndomains: {}\nmodels:\n"
+    manifest += f"  {model}: {{sha256: {known}}}\n"
+    (tmp_path / "pack.yaml").write_text(manifest)
+    assert pack.open_pack(tmp_path).domains == {}
+    (model / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(UserError, match="its adapters fit no other model"):
+        pack.open_pack(tmp_path)
