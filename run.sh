@@ -208,7 +208,7 @@ results=RESULTS.md
 [ "$exp" = exp ] || results=$exp/RESULTS.md
 if on 8; then
     # shellcheck disable=SC2086  # a list of names
-    python -m spft.bin.report --exp "$exp" --domains $domains \
+    python -m spft.bin.report --exp "$exp" --data "$data" --domains $domains \
         --general "${general}_test" --out "$results"
 fi
 

@@ -1,6 +1,7 @@
 """python -m spft.bin.report --domains music chatbot --general general_test --out FILE.
 
-Makes RESULTS.md of the score files under ``exp/`` and prints its tables. With
+Makes RESULTS.md and the page ``exp/report/index.html`` of the score files under
+``exp/`` and prints its tables. With
 ``--readme README.md`` the tables also go into that page, between its lines
 ``<!-- results -->`` and ``<!-- end of results -->``.
 """
@@ -22,6 +23,9 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--exp", type=Path, default=Path("exp"), help="experiments (default: exp)"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="test sets (default: data)"
     )
     parser.add_argument("--domains", nargs="+", required=True, help="such as music")
     parser.add_argument(
@@ -60,6 +64,16 @@ def main() -> None:
     table = {name: [asdict(row) for row in rows] for name, rows in results.items()}
     with atomic_write(args.exp / "report" / "table.json") as stream:
         json.dump(table, stream, indent=1)
+    page = args.exp / "report" / "index.html"
+    tests = [args.data / f"{name}_test" / "wav.scp" for name in results]
+    if all(test.exists() for test in tests):
+        from spft.scoring.page import write_page
+
+        with atomic_write(page) as stream:
+            write_page(stream, args.exp, args.data, results)
+        print(f"written: {page}")
+    else:
+        print(f"no {page}: its test sets are not in {args.data}")
     with atomic_write(args.out) as stream:
         stream.write("\n\n".join(section.strip() for section in sections) + "\n")
     if args.readme:
