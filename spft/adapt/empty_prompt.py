@@ -13,6 +13,10 @@ class EmptyPrompt(AbsAdapt):
     """``length`` zero vectors: the soft prompt's place without what it learns.
 
     The paper does not say what its empty prompt holds; zeros are our choice.
+
+    Args:
+        llm: gives the width of the vectors.
+        length: number of vectors.
     """
 
     def __init__(self, llm: LLM, length: int = 30):

@@ -59,7 +59,7 @@ def build(asr):
     with gradio.Blocks(title="Adapted by text alone") as page:
         gradio.Markdown("# Adapted by text alone")
         with gradio.Row():
-            audio = gradio.Audio(sources=["microphone", "upload"], type="filepath")
+            audio = gradio.Audio(sources=["upload", "microphone"], type="filepath")
             adapted = [domain for domain in asr.domains if domain != BASE]
             chosen = gradio.CheckboxGroup(adapted, value=adapted, label="Domains")
         button = gradio.Button("Transcribe", variant="primary")

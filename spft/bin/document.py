@@ -1,0 +1,103 @@
+"""Write docs/configuration.md out of the docstrings of what reads the configurations.
+
+python -m spft.bin.document --out docs/configuration.md
+"""
+
+import argparse
+import inspect
+import re
+from pathlib import Path
+
+from spft.errors import run
+from spft.files import atomic_write
+
+INTRODUCTION = """# Configuration
+
+Written by `python -m spft.bin.document --out docs/configuration.md`; do not edit.
+
+A stage's YAML holds the keys below and ESPnet's own (optimiser, scheduler, batches,
+checkpoints, distribution: `python -m espnet2.bin.asr_train --help`). A key that nothing
+reads is an error. A recipe's `conf/` wins over `conf/`, which `conf/presets/<preset>/`
+replaces. The architecture (encoder, projector, LLM) is given once, for the baseline, in
+`conf/model.yaml`; later stages inherit it.
+"""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/configuration.md"))
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    with atomic_write(args.out) as stream:
+        stream.write(reference())
+
+
+def reference() -> str:
+    """The page."""
+    from spft.bin.decode import DecodeConfig
+    from spft.llm import LLM
+    from spft.model import SpeechLLM
+    from spft.task import adapt_choices, encoder_choices, projector_choices
+
+    parts = [INTRODUCTION, "## The stage: `model_conf`, `trainable`", keys(SpeechLLM)]
+    parts += ["## `llm_conf`", keys(LLM)]
+    for choices in (encoder_choices, projector_choices, adapt_choices):
+        for name, part in choices.classes.items():
+            parts.append(f"## `{choices.name}: {name}` with `{choices.name}_conf`")
+            parts.append(keys(part))
+    parts += ["## Search: `conf/decode.yaml`", keys(DecodeConfig)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def keys(part: type) -> str:
+    """What a class is, and a table of what its configuration may hold."""
+    documentation = re.sub(r":\w+:`", "`", inspect.cleandoc(part.__doc__ or ""))
+    documentation = documentation.replace("``", "`")
+    about = documentation.split("\n\n")[0].replace("\n", " ")
+    described = descriptions(documentation)
+    rows = []
+    for parameter in inspect.signature(part).parameters.values():
+        given = parameter.name in ("encoder", "projector", "llm", "adapt", "input_size")
+        if given and parameter.default is inspect.Parameter.empty:
+            continue  # by the program, not by the user
+        default = parameter.default
+        if default is inspect.Parameter.empty:
+            default = "" if parameter.kind is parameter.VAR_KEYWORD else "needed"
+        elif default is None:
+            default = "none"
+        elif "factory" in repr(default):  # of a dataclass
+            default = f"`{getattr(part(), parameter.name)}`"
+        else:
+            default = f"`{default}`"
+        meaning = described.get(parameter.name, "").replace("|", "\\|")
+        rows.append(f"| `{parameter.name}` | {default} | {meaning} |")
+    if not rows:
+        return f"{about}\n\nNothing to set."
+    return "\n".join([about, "", "| key | default | |", "|---|---|---|", *rows])
+
+
+def descriptions(documentation: str) -> dict[str, str]:
+    """Name to text in the Args or Attributes of a docstring in Google's style."""
+    found: dict[str, str] = {}
+    name = None
+    inside = False
+    for line in documentation.splitlines():
+        if re.fullmatch(r"(Args|Attributes):", line):
+            inside = True
+        elif line and not line.startswith(" "):
+            inside = False
+        elif inside and (match := re.match(r" {4}\*{0,2}(\w+): (.*)", line)):
+            name = match[1]
+            found[name] = match[2]
+        elif inside and name and line.strip():
+            found[name] += " " + line.strip()
+    return found
+
+
+if __name__ == "__main__":
+    run(main)
