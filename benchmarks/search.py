@@ -59,7 +59,7 @@ def main() -> None:
     args = parser.parse_args()
 
     # What generate does: no CTC; n-grams may repeat.
-    config = DecodeConfig(no_repeat_ngram_size=0, ctc_weight=0.0)
+    config = DecodeConfig(no_repeat_ngram_size=0, ctc_weight=0.0, first_pass_weight=0.0)
     external = {"lm": args.lm, "ngram": args.ngram}
     whole = find_speech(args.data, args.dump)
     check(args.model, config, first(whole, 8))

@@ -1,9 +1,13 @@
 """Put data directories together (Kaldi's ``combine_data.sh``).
 
-python -m spft.bin.combine_data --data data/a data/b --out data/both
+    python -m spft.bin.combine_data --data data/a data/b --out data/both
+
+With ``--max_cer``, what the encoder's decoder understood worse is left out: from such
+speech the LLM would learn to guess instead of to read.
 """
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -17,6 +21,9 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data", required=True, type=Path, nargs="+", help="data directories")
     add("--out", required=True, type=Path, help="data directory to write")
     add("--dump", type=Path, help="also the features that stage 2 made of them")
+    add(
+        "--max_cer", type=float, help="letter error rate of the first pass, with --dump"
+    )
     return parser
 
 
@@ -27,8 +34,15 @@ def main() -> None:
 
     found: dict[str, Path] = {}
     utterances = []
+    left_out = 0
     for folder in args.data:
+        rates = {}
+        if args.max_cer is not None and args.dump:
+            rates = first_pass_errors(folder, args.dump / folder.name)
         for utterance in read_data_dir(folder):
+            if rates.get(utterance.id, 0) > (args.max_cer or 0):
+                left_out += 1
+                continue
             if utterance.id in found:
                 raise UserError(
                     f"{folder}: {utterance.id!r} is also in {found[utterance.id]}; "
@@ -38,20 +52,33 @@ def main() -> None:
             utterances.append(utterance)
     write_data_dir(args.out, utterances)
     if args.dump:
-        combine_features(
-            [args.dump / d.name for d in args.data], args.dump / args.out.name
-        )
-    print(f"{args.out}: {len(utterances)} utterances")
+        folders = [args.dump / folder.name for folder in args.data]
+        combine_features(folders, args.dump / args.out.name, found.keys())
+    print(f"{args.out}: {len(utterances)} utterances, {left_out} left out")
 
 
-def combine_features(folders: list[Path], out: Path) -> None:
+def first_pass_errors(data: Path, dump: Path) -> dict[str, float]:
+    """Letter error rate of each utterance's first pass; none if there is no pass."""
+    import jiwer
+
+    from spft.data.table import read_table
+
+    if not (dump / "first_pass").exists():
+        return {}
+    written = read_table(dump / "first_pass", allow_empty=True, check_sorted=False)
+    texts = read_table(data / "text")
+    return {u: jiwer.cer(text, written[u]) for u, text in texts.items()}
+
+
+def combine_features(folders: list[Path], out: Path, kept: Collection[str]) -> None:
     """Put the indices of features together; the features stay where they are."""
     for name in ("feats.scp", "utt2num_frames", "first_pass"):
         lines = []
         for folder in folders:
             if not (folder / name).exists():
                 break  # speech of which stage 2 makes no features
-            lines += (folder / name).read_text(encoding="utf-8").splitlines()
+            found = (folder / name).read_text(encoding="utf-8").splitlines()
+            lines += [line for line in found if line.partition(" ")[0] in kept]
         else:
             with atomic_write(out / name) as stream:
                 stream.writelines(f"{line}\n" for line in sorted(lines))

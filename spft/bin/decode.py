@@ -51,8 +51,8 @@ class DecodeConfig:
 
     beam: int = 4
     batch_size: int = 32
-    ctc_weight: float = 0.3
-    first_pass_weight: float = 0.0
+    ctc_weight: float = 0.1
+    first_pass_weight: float = 0.3
     pre_beam: int = 16
     length_penalty: float = 0.0
     length_bonus: float = 0.0
@@ -62,7 +62,7 @@ class DecodeConfig:
     no_repeat_ngram_size: int = 4
     keep_prompt: bool = False
     lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.2])
-    ngram_weights: list[float] = field(default_factory=lambda: [0.3])
+    ngram_weights: list[float] = field(default_factory=lambda: [0.1, 0.3])
 
     @classmethod
     def read(cls, path: str | None) -> "DecodeConfig":

@@ -41,6 +41,15 @@ def test_features_of_both(monkeypatch, tiny_data, tmp_path):
     speech = find_speech(tmp_path / "both", tmp_path / "dump")
     assert speech.kind == "kaldi_ark" and sorted(speech.lengths) == sorted(names)
     assert all(len(speech.load(name)) == n for name, n in speech.lengths.items())
+    # What the first pass did not understand can be left out, with its features.
+    texts = {u.id: u.text for u in read_data_dir(tmp_path / "a")}
+    written = dict(texts) | {names[1]: "something else"}
+    lines = [f"{name} {text}\n" for name, text in written.items()]
+    (tmp_path / "dump/a/first_pass").write_text("".join(lines))
+    run_main(monkeypatch, "--data", tmp_path / "a", *options, "--max_cer", 0.1)
+    speech = find_speech(tmp_path / "both", tmp_path / "dump")
+    assert sorted(speech.lengths) == [names[0], names[2]]
+    assert speech.transcripts(names[:1]) == [texts[names[0]]]
 
 
 def test_an_utterance_twice(monkeypatch, tiny_data, tmp_path):
