@@ -66,5 +66,10 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             do_run python -m spft.bin.score --data "$test" --decode "${decodes[@]}" \
                 --adaptation-text "${text[0]}/text"
         done
+        if [[ $methods =~ soft_prompt ]]; then
+            do_run python -m spft.bin.prompt_map --model "$exp/$domain/soft_prompt" \
+                --data "$data/${domain}_dev" --text "${text[0]}/text" --dump "$dump" \
+                --out "$exp/$domain/prompt_map.json"
+        fi
     fi
 }

@@ -56,6 +56,7 @@ def domain_content(
         "systems": systems,
         "audio": audio_content(list(wavs.items())),
         "curves": curves(exp, domain),
+        "prompt": read_json(exp / domain / "prompt_map.json"),
         "diagnosis": diagnose(exp, domain, {r.row.key: r for r in scored}),
     }
 

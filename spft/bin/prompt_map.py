@@ -1,0 +1,114 @@
+"""What a soft prompt learnt: its vectors among audio and text embeddings (stage 8).
+
+    python -m spft.bin.prompt_map --model exp/music/soft_prompt --data data/music_dev \
+        --text data/music_text/train/text --out exp/music/prompt_map.json
+
+Principal components of all three in two dimensions, for the report page, and the
+nearest tokens and audio embeddings of each vector by cosine. Near in this space does
+not say that the decoder reads the vector as that word.
+"""
+
+import argparse
+import json
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+from spft.errors import UserError, run
+from spft.files import atomic_write
+
+UTTERANCES = 30  # whose audio embeddings are looked at
+TOKENS = 300  # of the text, the most frequent
+NEAREST = 3
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--model", required=True, type=Path, help="folder of a soft prompt's stage")
+    add("--data", required=True, type=Path, help="speech of the domain, not test")
+    add("--text", required=True, type=Path, help="Kaldi text of the domain")
+    add("--dump", type=Path, default=Path("dump"), help="features of stage 2")
+    add("--out", required=True, type=Path, help="JSON to write")
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    import torch
+
+    from spft.adapt.soft_prompt import SoftPrompt
+    from spft.bin.decode import DecodeConfig
+    from spft.data.speech import find_speech
+    from spft.data.table import read_table
+    from spft.recognizer import Recognizer
+
+    recognizer = Recognizer(args.model, DecodeConfig(), {})
+    model, llm = recognizer.model, recognizer.llm
+    if not isinstance(model.adapt, SoftPrompt):
+        raise UserError(f"{args.model}: has no soft prompt")
+    speech = find_speech(args.data, args.dump)
+    names = sorted(speech.lengths)[:UTTERANCES]
+    counts = Counter(
+        token for text in read_table(args.text).values() for token in llm.encode(text)
+    )
+    tokens = [token for token, _ in counts.most_common(TOKENS)]
+    with torch.inference_mode():
+        frames, lengths = recognizer.encode([speech.load(u) for u in names])
+        audio, _ = recognizer.prefix(frames, lengths, speech.transcripts(names))
+        rows = zip(audio.embeds, audio.lengths.tolist(), strict=True)
+        groups = {
+            "prompt": model.adapt.prefix().embeds[0].float(),
+            "audio": torch.cat([row[:n] for row, n in rows]).float(),
+            "text": llm.embed(torch.tensor(tokens, device=llm.device)).float(),
+        }
+        written = [llm.decode([token]) for token in tokens]
+        report = {
+            "points": project(groups),
+            "prompt": nearest(groups, written),
+            "norms": {
+                name: round(float(vectors.norm(dim=1).mean()), 3)
+                for name, vectors in groups.items()
+            },
+        }
+    with atomic_write(args.out) as stream:
+        json.dump(report, stream, ensure_ascii=False)
+    print(f"{args.out}: {len(report['prompt'])} vectors")
+
+
+def project(groups: dict) -> dict[str, list]:
+    """Each group's vectors in the first two principal components of all of them."""
+    import torch
+
+    everything = torch.cat(list(groups.values()))
+    mean = everything.mean(0)
+    torch.manual_seed(0)  # of the randomised decomposition
+    _, _, directions = torch.pca_lowrank(everything, q=2)
+    return {
+        name: [
+            [round(float(x), 4) for x in row] for row in (vectors - mean) @ directions
+        ]
+        for name, vectors in groups.items()
+    }
+
+
+def nearest(groups: dict, written: list[str]) -> list[dict]:
+    """For each prompt vector: its nearest tokens, and how near audio comes."""
+    from torch.nn.functional import normalize
+
+    prompt, audio, text = (normalize(groups[n], dim=1) for n in groups)
+    found = []
+    for vector in prompt:
+        closeness = text @ vector
+        best = islice(closeness.argsort(descending=True).tolist(), NEAREST)
+        tokens = [[written[i].strip(), round(float(closeness[i]), 3)] for i in best]
+        found.append(
+            {"tokens": tokens, "audio": round(float((audio @ vector).max()), 3)}
+        )
+    return found
+
+
+if __name__ == "__main__":
+    run(main)
