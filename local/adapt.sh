@@ -21,7 +21,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     esac
 }
 adapt() { # adapt DOMAIN: its stages 4 to 7
-    local domain=$1 length=() tests systems options test decodes method system init
+    local domain=$1 length=() tests systems options test set decodes method system init
     local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
     if on 4 && [[ $methods =~ soft_prompt ]]; then
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
@@ -60,9 +60,15 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}"
         for test in "${tests[@]}"; do
             decodes=()
+            set=$(basename "$test")
             for system in base $methods; do
-                decodes+=("$exp/$domain/$system"/decode_{plain,lm}/"$(basename "$test")")
+                decodes+=("$exp/$domain/$system"/decode_{plain,lm}/"$set")
             done
+            if [ -e "$dump/$set/first_pass" ]; then # what the LLM starts from
+                decodes+=("$exp/$domain/first_pass/decode_plain/$set")
+                mkdir -p "${decodes[-1]}"
+                LC_ALL=C sort "$dump/$set/first_pass" >"${decodes[-1]}/text"
+            fi
             do_run python -m spft.bin.score --data "$test" --decode "${decodes[@]}" \
                 --adaptation-text "${text[0]}/text"
         done

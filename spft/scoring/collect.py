@@ -35,13 +35,15 @@ class SystemRow:
 # Folder of a system, its label. The first is what the others are compared with.
 SYSTEMS = {
     "base": "base",
+    "first_pass": "first pass alone",
     "no_prompt": "no prompt",
     "empty_prompt": "empty prompt",
     "upsample_mask": "upsample + mask",
     "soft_prompt": "soft prompt",
     "noisy_text": "text denoising",
 }
-OPTIONAL = {"empty_prompt", "upsample_mask", "noisy_text"}  # not in a default run
+# Not in every run, or, the first pass, not of every model.
+OPTIONAL = {"first_pass", "empty_prompt", "upsample_mask", "noisy_text"}
 PLAIN = "no_prompt"  # what other text tuning is compared with too
 
 
@@ -49,7 +51,7 @@ def _rows() -> tuple[SystemRow, ...]:
     """Each system without and with fused LMs."""
     rows = []
     for system, label in SYSTEMS.items():
-        versus = PLAIN if system not in ("base", PLAIN) else None
+        versus = PLAIN if system not in ("base", "first_pass", PLAIN) else None
         rows.append(SystemRow(system, label, system, "plain", versus))
         versus = versus and f"{versus}_lm"
         rows.append(SystemRow(f"{system}_lm", f"{label} + LM", system, "lm", versus))
