@@ -47,9 +47,7 @@ def build(asr):
             raise gradio.Error("Record something or drop an audio file first.")
         try:
             found = {}
-            for domain in sorted(
-                set(domains) | {asr.domains[-1]}, key=asr.domains.index
-            ):
+            for domain in sorted({*domains, BASE}, key=asr.domains.index):
                 asr.use(domain)
                 found[domain] = asr(path)
         except UserError as error:
