@@ -7,19 +7,23 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # Options, with their defaults. Each is also an option of the command line.
 stage=1            # first stage to run
 stop_stage=9       # last stage to run
-preset=default     # default (Moonshine + SmolLM2) or tiny (random small models)
+preset=default     # or a folder of conf/presets: tiny (random models), large, your own
 domains="music chatbot" # recipes below egs2/
 corpus=mini        # of music and chatbot: mini (embedded) or real (SNIPS, SGD)
 baseline=auto      # auto, shipped (weights in the repository) or train
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 general=auto       # general-domain test set: auto, general or librispeech
-methods="no_prompt soft_prompt" # text adaptation, of those in spft/adapt/
+methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 packed=soft_prompt # the method whose systems stage 9 packs
 keep_prompt=false  # also at inference, before the audio
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
-nj=auto            # domains adapted at the same time; auto: one a core, or a GPU
+launcher=auto      # of training; auto: torchrun for several GPUs; or e.g. "srun …"
+nj=auto            # domains adapted at the same time; auto: one a core
 seed=0             # of training
+shards=1           # of features, run by tools/cmd.sh; if more, systems decode so too
+backend=local      # of shards: local or slurm
+sbatch=            # sbatch's options, e.g. "--partition gpu --gres gpu:1"
 
 usage() {
     cat <<'TABLE'
@@ -44,17 +48,19 @@ for number in "$stage" "$stop_stage"; do
     [[ $number =~ ^[1-9]$ ]] || die "stage '$number' is not one of 1 to 9"
 done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop_stage $stop_stage"
-[ "$preset" = default ] || [ -d "conf/presets/$preset" ] || die "no preset '$preset'"
+[ "$preset" = default ] || [ -d "conf/presets/$preset" ] || die "no preset '$preset' in conf/presets/"
 [[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
 [[ $corpus =~ ^(mini|real)$ ]] || die "--corpus: mini or real"
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||
     die "--general: auto, general or librispeech"
 for method in $methods; do
-    [[ $method =~ ^(no_prompt|empty_prompt|upsample_mask|soft_prompt|noisy_text)$ ]] ||
+    [[ $method =~ ^(no_prompt|empty_prompt|upsample_mask|soft_prompt|noisy_text|tts)$ ]] ||
         die "--methods: no method '$method' in spft/adapt/"
 done
 [[ " $methods " = *" $packed "* ]] || packed=${methods%% *}
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
+[[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
+[[ $backend =~ ^(local|slurm)$ ]] || die "--backend: local or slurm"
 for number in "$ngpu" "$nj" "$spoken"; do
     [[ $number =~ ^(auto|[0-9]+)$ ]] ||
         die "--ngpu, --nj, --spoken: a number or auto, not '$number'"
@@ -74,7 +80,7 @@ fi
 if [ "$corpus" = real ]; then data+=/real dump+=/real exp+=/real; fi
 shipped=egs2/librispeech/asr1/baseline
 if [ "$general" = auto ]; then
-    if [ -n "$LIBRISPEECH" ] && [ "$preset" = default ]; then
+    if [ -n "$LIBRISPEECH" ] && [ "$preset" != tiny ]; then
         general=librispeech
     else
         general=general
@@ -89,7 +95,7 @@ if [ "$baseline" = auto ]; then
 fi
 if [ "$spoken" = auto ]; then
     spoken=0
-    if [ "$preset" = default ] && [ -n "$WORDNET" ] && command -v flite >/dev/null; then
+    if [ "$preset" != tiny ] && [ -n "$WORDNET" ] && command -v flite >/dev/null; then
         spoken=8000
     fi
 fi
@@ -97,14 +103,28 @@ if [ "$ngpu" = auto ]; then
     ngpu=0
     if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then ngpu=1; fi
 fi
-if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? ngpu : $(nproc))); fi
+if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : $(nproc))); fi
 mkdir -p "$exp"
 
 # shellcheck source=local/helpers.sh
 . local/helpers.sh
 # shellcheck source=local/adapt.sh
 . local/adapt.sh
-espnet_options=(--ngpu "$ngpu")
+if [ "$launcher" = auto ]; then
+    launcher=
+    [ "$ngpu" -le 1 ] || launcher="torchrun --standalone --nproc_per_node $ngpu"
+fi
+launch=()
+[ -z "$launcher" ] || launch=(--launcher "$launcher")
+# A launcher starts one process a GPU.
+espnet_options=(--ngpu "$((ngpu > 1 ? 1 : ngpu))")
+
+model() { # model KEY: of the architecture
+    python -m spft.bin.show_config "$(conf model.yaml)" "$1"
+}
+encoder=$(model encoder)
+projector=$(model projector)
+llm=$(model llm_conf.name)
 
 if on 1; then
     : >"$exp/commands.log"
@@ -112,12 +132,12 @@ if on 1; then
     limit=()
     [ "$preset" != tiny ] || limit=(--limit 24)
     do_run egs2/librispeech/asr1/local/data.sh --corpus mini --out "$data" "${limit[@]}"
-    if [ -n "$LIBRISPEECH" ] && [ "$preset" = default ]; then
+    if [ "$general" = librispeech ]; then
         do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
     fi
     if [ "$baseline" = train ]; then
         speeds=true
-        [ "$preset" = default ] || speeds=false
+        [ "$preset" != tiny ] || speeds=false
         do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
             --paired "$data/${general}_train" --spoken "$spoken" --speeds "$speeds" \
             "${limit[@]}"
@@ -129,14 +149,20 @@ if on 1; then
         fi
         do_run "egs2/$domain/asr1/local/data.sh" "${source[@]}" --out "$data" \
             "${limit[@]}"
+        if [[ $methods =~ tts ]]; then
+            do_run python -m spft.bin.synthesize --engine flite --jobs "$(nproc)" \
+                --text "$data/${domain}_text/train/text" --out "$data/${domain}_tts"
+        fi
     done
 fi
 
-llm=$(python -m spft.bin.show_config "$(conf model.yaml)" llm_conf.name)
 sets=("$data/${general}_test")
-for domain in $domains; do sets+=("$data/${domain}_dev" "$data/${domain}_test"); done
+for domain in $domains; do
+    sets+=("$data/${domain}_dev" "$data/${domain}_test")
+    [[ ! $methods =~ tts ]] || sets+=("$data/${domain}_tts")
+done
 train_sets=("$data/${general}_train")
-[ "$preset" != default ] || train_sets[0]+=_sp # speed-perturbed
+[ "$preset" = tiny ] || train_sets[0]+=_sp # speed-perturbed
 [ "$spoken" = 0 ] || train_sets+=("$data/general_tts")
 if [ "$baseline" = train ]; then sets+=("${train_sets[@]}" "$data/${general}_dev"); fi
 
@@ -146,9 +172,17 @@ if on 2; then
         text=("$data/general_train/text")
         for domain in $domains; do text+=("$data/${domain}_text/train/text"); done
         do_run python -m spft.bin.make_tiny_llm --text "${text[@]}" --out "$llm"
-    else
-        do_run python -m spft.bin.fetch_models moonshine-base smollm2-135m
-        do_run python -m spft.bin.extract_features --data "${sets[@]}" --dump "$dump"
+    fi
+    if [ "$encoder" = cached ]; then # frozen, so its frames need computing only once
+        extractor=$(model encoder_conf.extractor)
+        do_run python -m spft.bin.fetch_models "$extractor"
+        extract=(python -m spft.bin.extract_features --encoder "$extractor"
+            --data "${sets[@]}" --dump "$dump")
+        if [ "$shards" -gt 1 ]; then
+            sharded features "$shards" "${extract[@]}" --shard "JOB/$shards"
+            extract+=(--merge "$shards")
+        fi
+        do_run "${extract[@]}"
     fi
     if [ "$baseline" = train ]; then
         combine=(python -m spft.bin.combine_data --data "${train_sets[@]}" --dump "$dump")
@@ -165,20 +199,26 @@ if on 3; then
     else
         need "$data/baseline_train/text" 2
         dev=$data/${general}_dev options=()
-        if [ "$preset" = default ]; then # the tiny preset's encoder has no first pass
+        if [ "$encoder" = cached ]; then # of its first passes
             confusions=$exp/confusions.json
             do_run python -m spft.bin.learn_confusions --data "$data/baseline_train" \
                 --dump "$dump" --out "$confusions"
             options=(--adapt_conf "confusions=$confusions")
         fi
-        train "$(conf baseline_ctc.yaml)" "$data/baseline_train" "$dev" \
-            "$exp/baseline_ctc" --model "$(conf model.yaml)" -- "${espnet_options[@]}"
-        train "$(conf baseline_text.yaml)" "$data/general_text/"{train,dev} \
-            "$exp/baseline_text" --model "$(conf model.yaml)" -- \
-            "${espnet_options[@]}" "${options[@]}"
+        if [ "$projector" = ctc ]; then
+            train "$(conf baseline_ctc.yaml)" "$data/baseline_train" "$dev" \
+                "$exp/baseline_ctc" --model "$(conf model.yaml)" -- \
+                "${espnet_options[@]}"
+            train "$(conf baseline_text.yaml)" "$data/general_text/"{train,dev} \
+                "$exp/baseline_text" --model "$(conf model.yaml)" -- \
+                "${espnet_options[@]}" "${options[@]}"
+            start=(--init "$exp/baseline_ctc" "$exp/baseline_text")
+        else # nothing to learn before audio and text meet
+            start=(--model "$(conf model.yaml)")
+        fi
         train "$(conf baseline.yaml)" "$data/baseline_read" "$dev" "$exp/baseline" \
-            --init "$exp/baseline_ctc" "$exp/baseline_text" -- "${espnet_options[@]}"
-        [ "$preset" != default ] || cp "$confusions" "$exp/baseline/"
+            "${start[@]}" -- "${espnet_options[@]}"
+        [ "$encoder" != cached ] || cp "$confusions" "$exp/baseline/"
     fi
 fi
 

@@ -21,7 +21,8 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     esac
 }
 adapt() { # adapt DOMAIN: its stages 4 to 7
-    local domain=$1 length=() tests systems options test set decodes method system init
+    local domain=$1 length=() tests systems options test set decode decodes
+    local method system init
     local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
     if on 4 && [[ $methods =~ soft_prompt ]]; then
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
@@ -30,6 +31,12 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     fi
     if on 5; then
         for method in $methods; do
+            if [ "$method" = tts ]; then
+                train "$(conf tts.yaml "$domain")" "$data/${domain}_"{tts,dev} \
+                    "$exp/$domain/tts" --init "$exp/baseline" -- \
+                    "${espnet_options[@]}"
+                continue
+            fi
             init=$exp/baseline options=(--adapt "$method")
             if [ "$method" = soft_prompt ]; then init=$exp/$domain/prompt options=(); fi
             if [ "$method" = noisy_text ] && [ -e "$exp/baseline/confusions.json" ]; then
@@ -54,10 +61,15 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
         for method in $methods; do systems+=("$method=$exp/$domain/$method"); done
         options=()
         if [ "$keep_prompt" = true ]; then options=(--keep_prompt); fi
-        do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" \
-            --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump" \
-            --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram" \
-            --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}"
+        decode=(python -m spft.bin.decode --config "$(conf decode.yaml "$domain")"
+            --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump"
+            --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram"
+            --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}")
+        if [ "$shards" -gt 1 ]; then
+            sharded "decode_$domain" "${#systems[@]}" "${decode[@]}" --only JOB
+        else
+            do_run "${decode[@]}"
+        fi
         for test in "${tests[@]}"; do
             decodes=()
             set=$(basename "$test")

@@ -14,6 +14,10 @@ do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the repor
     "$@"
     echo "$line # $((SECONDS - start)) s" >>"$exp/commands.log"
 }
+sharded() { # sharded NAME SHARDS COMMAND…: with JOB for the shard's number
+    do_run tools/cmd.sh --backend "$backend" --sbatch "$sbatch" --log "$exp/log/$1" \
+        --shards "$2" --command "$(printf '%q ' "${@:3}")"
+}
 conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
     local file
     for file in "conf/presets/$preset/$1" ${2:+"egs2/$2/asr1/conf/$1"} "conf/$1"; do
@@ -23,5 +27,5 @@ conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the de
 }
 train() { # train CONFIG TRAIN VALID OUT [option…]
     do_run python -m spft.bin.train --config "$1" --train "$2" --valid "$3" --out "$4" \
-        --dump "$dump" --seed "$seed" "${@:5}"
+        --dump "$dump" --seed "$seed" "${launch[@]}" "${@:5}"
 }

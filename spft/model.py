@@ -4,6 +4,7 @@ import re
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from torch import Tensor
 
@@ -133,7 +134,7 @@ class SpeechLLM(AbsESPnetModel):
         first_pass_lengths: Tensor | None = None,
         **kwargs,
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return the loss of a batch, its statistics and the batch's size.
+        """Return the loss of a batch, its statistics and its number of labels.
 
         Args:
             text: ``[B, L]`` token ids, padded with -1.
@@ -157,8 +158,10 @@ class SpeechLLM(AbsESPnetModel):
                     text, text_lengths, speech, speech_lengths, hypotheses, stats
                 )
         stats["loss"] = loss.detach()
-        size = torch.tensor(float(len(text)), device=loss.device)
-        return loss, stats, size
+        # What the loss is a mean over: so ESPnet's averages over batches, and over the
+        # processes that share one, are means over labels as well.
+        size = (text_lengths + 1).sum().to(loss)
+        return force_gatherable((loss, stats, size), loss.device)
 
     def _paired_loss(
         self, text, text_lengths, speech, speech_lengths, first_pass, stats

@@ -97,6 +97,31 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
     assert find_speech(Path(tmp_path / "nothing"), tmp_path) is None
 
 
+def test_shards_put_together_are_the_whole(monkeypatch, tmp_path):
+    from spft.data.speech import find_speech
+
+    monkeypatch.setattr("spft.encoder.moonshine.Moonshine", CountingEncoder)
+    data, dump = tmp_path / "set", tmp_path / "dump"
+    data.mkdir()
+    with open(data / "wav.scp", "w") as table:
+        for i, name in enumerate("abcde"):
+            soundfile.write(tmp_path / f"{name}.wav", np.full(8000, (i + 1) / 9), 16000)
+            print(name, tmp_path / f"{name}.wav", file=table)
+    options = ["--data", data, "--dump", dump, "--encoder", str(tmp_path)]
+    run_main(extract_features, monkeypatch, *options, "--shard", "1/2")
+    with pytest.raises(UserError, match="2of2"):
+        run_main(extract_features, monkeypatch, *options, "--merge", "2")
+    run_main(extract_features, monkeypatch, *options, "--shard", "2/2")
+    assert find_speech(data, dump).kind == "sound"
+    run_main(extract_features, monkeypatch, *options, "--merge", "2")
+    speech = find_speech(data, dump)
+    assert list(speech.lengths) == list("abcde")
+    for i, name in enumerate("abcde"):
+        assert speech.load(name).max() == pytest.approx((i + 1) / 9, abs=1e-4)
+    with pytest.raises(UserError, match="3/2"):
+        run_main(extract_features, monkeypatch, *options, "--shard", "3/2")
+
+
 def test_bad_audio_names_the_list_and_leaves_no_marker(monkeypatch, tmp_path):
     monkeypatch.setattr("spft.encoder.moonshine.Moonshine", CountingEncoder)
     data = tmp_path / "set"

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-import yaml
 from test_stages import PRESET, train
 from transformers import (
+    AutoTokenizer,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Wav2Vec2FeatureExtractor,
     WavLMConfig,
     WavLMModel,
@@ -23,7 +25,7 @@ SMALL = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32}
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, tiny_llm):
     root = tmp_path_factory.mktemp("encoders")
     torch.manual_seed(0)
     wavlm = WavLMConfig(
@@ -58,6 +60,20 @@ def folders(tmp_path_factory):
     WhisperFeatureExtractor(feature_size=20, chunk_length=3).save_pretrained(
         root / "whisper"
     )
+    (root / "llama").symlink_to(tiny_llm)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llm)
+    qwen = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen2ForCausalLM(qwen).save_pretrained(root / "qwen")
+    tokenizer.bos_token = None  # as Qwen has none
+    tokenizer.save_pretrained(root / "qwen")
     return root
 
 
@@ -86,25 +102,23 @@ def test_audio_beyond_the_window(folders):
         encoder(torch.zeros(1, 64000), torch.tensor([64000]))
 
 
-@pytest.mark.parametrize("name", ["wavlm", "whisper"])
-def test_baseline_with_the_plain_projector(
-    folders, name, tiny_llm, tiny_data, tmp_path
-):
-    keys = yaml.safe_load((PRESET / "model.yaml").read_text())
-    keys["llm_conf"]["name"] = str(tiny_llm)
-    keys |= {
-        "encoder": "transformers",
-        "encoder_conf": {"name": str(folders / name)},
-        "projector": "stack",
-        "projector_conf": {"stack": 4, "hidden_size": 32},
-    }
-    (tmp_path / "model.yaml").write_text(yaml.safe_dump(keys))
-    config = yaml.safe_load((PRESET / "baseline.yaml").read_text())
-    config |= {"trainable": ["^projector\\.", "lora_"], "max_epoch": 1}
-    (tmp_path / "baseline.yaml").write_text(yaml.safe_dump(config))
-    result = train(tmp_path / "baseline.yaml", tiny_data / "paired", tmp_path / "exp",
-                   "--model", tmp_path / "model.yaml")  # fmt: skip
+@pytest.mark.parametrize("encoder, llm", [("wavlm", "llama"), ("whisper", "qwen")])
+def test_preset_large_with_other_names(folders, encoder, llm, tiny_data, tmp_path):
+    """Its own files, only the models' names and LoRA's size replaced."""
+    preset = PRESET.parent / "large"
+    result = train(
+        preset / "baseline.yaml", tiny_data / "paired", tmp_path / "exp",
+        "--model", preset / "model.yaml", "--",
+        "--encoder_conf", f"name={folders / encoder}",
+        "--llm_conf", f"name={folders / llm}",
+        "--max_epoch", "1",
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
+    prompt = train(
+        PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
+        "--init", tmp_path / "exp",
+    )  # fmt: skip
+    assert prompt.returncode == 0, prompt.stderr
     speech = find_speech(tiny_data / "paired", tmp_path)
-    recognizer = Recognizer(tmp_path / "exp", DecodeConfig(beam=2), {})
+    recognizer = Recognizer(tmp_path / "prompt", DecodeConfig(beam=2), {})
     assert recognizer.decode(speech, {}).keys() == speech.lengths.keys()

@@ -1,5 +1,6 @@
 """The stages trained for real, at tiny size, through their command."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,8 +65,6 @@ def test_step_1_moves_only_the_prompt(stages):
 
 
 def test_step_1_learns(stages):
-    import re
-
     log = (stages / "prompt" / "train.log").read_text()
     losses = [float(x) for x in re.findall(r"\[valid\] loss=([0-9.]+)", log)]
     assert len(losses) == 2 and losses[1] < losses[0]
@@ -191,3 +190,19 @@ def test_a_long_text_is_read_in_parts(stages, tiny_data, tmp_path):
     sentences = len((tiny_data / "text" / "text").read_text().splitlines())
     assert steps == {1000: 0, 7: -(-sentences // 7)}
     assert not (out / "parts").exists()
+
+
+def test_two_processes_train_as_one(stages, tiny_data, tmp_path):
+    """The same losses, epoch by epoch, for the same global batches."""
+    losses = []
+    for launcher in ((), ("--launcher", "torchrun --standalone --nproc_per_node 2")):
+        out = tmp_path / f"exp{len(launcher)}"
+        result = train(PRESET / "decoder.yaml", tiny_data / "text", out, *launcher,
+                       "--init", stages / "prompt", "--", "--batch_size", "4",
+                       "--max_epoch", "3")  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        log = (out / "train.log").read_text()
+        found = re.findall(r"epoch results: .*? loss=([0-9.]+).*?loss=([0-9.]+)", log)
+        losses.append([tuple(map(float, pair)) for pair in found])
+    assert len(losses[0]) == 3
+    assert losses[1] == [pytest.approx(pair, abs=2e-3) for pair in losses[0]]

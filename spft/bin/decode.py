@@ -98,6 +98,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--tune", type=Path, help="development set to choose the weights on")
     add("--lm_weight", type=float, help="fixed weight, instead of --tune")
     add("--ngram_weight", type=float, help="fixed weight, instead of --tune")
+    add("--only", type=int, help="the so-many-th of the systems alone, from 1")
     add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
     return parser
 
@@ -113,6 +114,10 @@ def main() -> None:
     if external and not args.tune and any(fixed[name] is None for name in external):
         raise UserError("an external LM needs --tune DEV_SET, or its weight")
     systems = [system.partition("=")[::2] for system in args.systems]
+    if args.only is not None:
+        if not 1 <= args.only <= len(systems):
+            raise UserError(f"--only {args.only}: there are {len(systems)} systems")
+        systems = [systems[args.only - 1]]
     for _, folder in systems:
         if not (Path(folder) / "model.safetensors").exists():
             raise UserError(f"{folder}: no trained model; run stages 3 to 5 first")

@@ -5,11 +5,16 @@
 Writes ``dump/<set>/feats.{scp,ark}``, ``utt2num_frames`` and, by the pretrained decoder
 that came with the encoder, ``first_pass``: normalised transcripts that a projector may
 use. A set whose list of audio files has not changed is skipped.
+
+Large sets in shards, each a process of its own, then put together:
+
+    tools/cmd.sh --shards 4 --log exp/log --command \
+        "python -m spft.bin.extract_features --data data/music_test --shard JOB/4"
+    python -m spft.bin.extract_features --data data/music_test --merge 4
 """
 
 import argparse
 import hashlib
-import os
 import shutil
 from itertools import batched
 from pathlib import Path
@@ -28,39 +33,75 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dump", type=Path, default=Path("dump"))
     parser.add_argument("--encoder", default="moonshine-base", help="name or path")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--shard", help="J/N: only the J-th of N parts of each set")
+    part.add_argument("--merge", type=int, help="put so many shards together")
     return parser
 
 
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
+    shard, shards = parse_shard(args.shard) if args.shard else (1, 1)
     encoder = None
     for folder in args.data:
         table = folder / "wav.scp"
         if not table.exists():
             raise UserError(f"{table}: not found; run stage 1 first")
         out = args.dump / folder.name
+        if args.shard:
+            out = args.dump / f"{folder.name}.{shard}of{shards}"
         stamp = hashlib.sha256(args.encoder.encode() + table.read_bytes()).hexdigest()
         marker = out / ".done"
         whole = marker.exists() and (out / "first_pass").exists()
         if whole and marker.read_text() == stamp:
             continue
+        if args.merge:
+            merge(table, out, args.merge, stamp)
+            continue
         if encoder is None:
-            import torch
-
             from spft.encoder.moonshine import Moonshine
             from spft.pretrained import resolve
 
-            torch.set_num_threads(args.threads)
             encoder = Moonshine(resolve(args.encoder))
-        extract(table, out, encoder)
+        extract(table, out, encoder, shard, shards)
         with atomic_write(marker) as stream:
             stream.write(stamp)
 
 
-def extract(table: Path, out: Path, encoder) -> None:
-    """Encode the utterances of a ``wav.scp`` into ``out``."""
+def parse_shard(text: str) -> tuple[int, int]:
+    """J and N of ``J/N``."""
+    shard, _, shards = text.partition("/")
+    if not (shard.isdecimal() and shards.isdecimal()):
+        raise UserError(f"--shard: J/N, such as 2/4, not {text!r}")
+    if not 1 <= int(shard) <= int(shards):
+        raise UserError(
+            f"--shard: {text} is not one of 1/{shards} to {shards}/{shards}"
+        )
+    return int(shard), int(shards)
+
+
+def merge(table: Path, out: Path, shards: int, stamp: str) -> None:
+    """Put the shards of a set together; the features stay where they are."""
+    from spft.bin.combine_data import combine_features
+    from spft.data.table import read_table
+
+    parts = [
+        out.with_name(f"{out.name}.{shard}of{shards}") for shard in range(1, shards + 1)
+    ]
+    for part in parts:
+        marker = part / ".done"
+        if not marker.exists() or marker.read_text() != stamp:
+            raise UserError(
+                f"{part}: not there, or of another list of audio files; run its shard"
+            )
+    combine_features(parts, out, read_table(table).keys())
+    with atomic_write(out / ".done") as stream:
+        stream.write(stamp)
+
+
+def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) -> None:
+    """Encode a ``wav.scp``, or one of ``shards`` parts of it, into ``out``."""
     import kaldiio
     from tqdm import tqdm
 
@@ -75,11 +116,12 @@ def extract(table: Path, out: Path, encoder) -> None:
     lengths, first_pass = {}, {}
     # The index gets its name last: features without it count as not there.
     index, unfinished = out / "feats.scp", out / ".feats.scp.tmp"
+    chosen = list(utterances)[shard - 1 :: shards]
     with (
         kaldiio.WriteHelper(f"ark,scp:{out / 'feats.ark'},{unfinished}") as writer,
-        tqdm(total=len(utterances), desc=f"encoding {out.name}", unit="utt") as bar,
+        tqdm(total=len(chosen), desc=f"encoding {out.name}", unit="utt") as bar,
     ):
-        for batch in batched(utterances, BATCH):
+        for batch in batched(chosen, BATCH):
             rows = {}
             for utterance in batch:
                 where = utterances.where(utterance)

@@ -8,10 +8,17 @@ The architecture comes from ``--model`` (the first stage) or from the stages nam
 paired data, one without is text only. An interrupted run goes on from its last epoch; a
 finished one is trained anew. A long text is read in parts, so that memory does not grow
 with it. What follows ``--`` goes to ESPnet as it is (``-- --max_epoch 3 --ngpu 1``).
+
+Several processes share each batch when a launcher starts them, one a GPU (``--ngpu 1``)
+or, without one, of a thread or more:
+
+    … --launcher "torchrun --standalone --nproc_per_node 4" -- --ngpu 1
 """
 
 import argparse
+import shlex
 import shutil
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,6 +56,9 @@ def get_parser() -> argparse.ArgumentParser:
         default=100_000,
         help="sentences of text-only data held in memory at once (default %(default)s)",
     )
+    parser.add_argument(
+        "--launcher", help='starts several processes, e.g. "torchrun …" or "srun …"'
+    )
     parser.add_argument("espnet", nargs="*", help=argparse.SUPPRESS)
     return parser
 
@@ -71,7 +81,6 @@ def main() -> None:
 def train(args: argparse.Namespace) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
     from spft.data.speech import find_speech
-    from spft.task import SpeechLLMTask
 
     config = args.out / "stage.yaml"
     merge_yaml([args.model, args.config] if args.model else [args.config], config)
@@ -96,8 +105,27 @@ def train(args: argparse.Namespace) -> str:
             command += ["--multiple_iterator", "true"]
         command += [f"--{name}_data_path_and_name_and_type", f"{text},text,text"]
         command += [f"--{name}_shape_file", str(shapes)]
-    SpeechLLMTask.main(cmd=command + args.espnet)
+    command += args.espnet
+    if args.launcher:
+        launch(shlex.split(args.launcher), command)
+    else:
+        from spft.task import SpeechLLMTask
+
+        SpeechLLMTask.main(cmd=command)
     return "paired" if speech else "text only"
+
+
+def launch(launcher: list[str], command: list[str]) -> None:
+    """Train in the processes that ``launcher`` starts, as torchrun does."""
+    command += ["--multiprocessing_distributed", "false"]
+    if "--ngpu" not in command or command[command.index("--ngpu") + 1] == "0":
+        command += ["--dist_backend", "gloo"]
+    try:
+        done = subprocess.run([*launcher, "-m", "spft.train_worker", *command])
+    except FileNotFoundError:
+        raise UserError(f"--launcher: no command {launcher[0]!r}") from None
+    if done.returncode:
+        raise UserError(f"{launcher[0]} ended with {done.returncode}; see above")
 
 
 def merge_yaml(paths: list[str], out: Path) -> None:

@@ -1,0 +1,24 @@
+"""One of several processes that train a stage; spft.bin.train --launcher starts them."""
+
+import os
+import sys
+from pathlib import Path
+
+from spft.errors import run
+from spft.log import log_to
+
+
+def main() -> None:
+    """Run ESPnet's trainer with the arguments of the command line."""
+    arguments = sys.argv[1:]
+    if os.environ.get("RANK", "0") == "0" and "--output_dir" in arguments:
+        out = Path(arguments[arguments.index("--output_dir") + 1])
+        log_to(out / "train.log")
+
+    from spft.task import SpeechLLMTask
+
+    SpeechLLMTask.main()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Run a command once a shard: side by side on this machine, or as a Slurm array.
+set -euo pipefail
+
+# Options, with their defaults.
+backend=local      # local or slurm
+shards=1           # how many
+at_once=2          # of them at the same time
+command=           # the word JOB in it becomes the shard's number, from 1
+log=               # folder of the shards' logs, <shard>.log
+tries=2            # a shard that fails is tried again, alone
+sbatch=            # sbatch's options (slurm), e.g. "--partition gpu --gres gpu:1"
+
+usage() {
+    cat <<'TEXT'
+Example: tools/cmd.sh --shards 4 --log exp/log \
+    --command "python -m spft.bin.extract_features --data data/x --shard JOB/4"
+After a failure the same call runs only the shards that are missing.
+
+TEXT
+}
+# shellcheck source=tools/parse_options.sh
+. "$(dirname "$0")/parse_options.sh" "$0" "$@"
+[[ $backend =~ ^(local|slurm)$ ]] || die "--backend: local or slurm, not '$backend'"
+if [ -z "$command" ] || [ -z "$log" ]; then die "--command and --log are needed"; fi
+for number in "$shards" "$at_once" "$tries"; do
+    [[ $number =~ ^[1-9][0-9]*$ ]] || die "--shards, --at_once, --tries: numbers from 1"
+done
+[ "$backend" = local ] || command -v sbatch >/dev/null || die "there is no sbatch here"
+
+mkdir -p "$log"
+if [ "$(cat "$log/command" 2>/dev/null)" != "$shards $command" ]; then
+    rm -f "$log"/*.done
+    echo "$shards $command" >"$log/command"
+fi
+
+missing() { # the shards that are not done, one a line
+    local shard
+    for ((shard = 1; shard <= shards; shard++)); do
+        [ -e "$log/$shard.done" ] || echo "$shard"
+    done
+}
+run_local() { # run_local SHARD…
+    printf '%s\n' "$@" | xargs -P "$at_once" -I SHARD bash -c \
+        "{ ${command//JOB/SHARD}; } >'$log/SHARD.log' 2>&1 && touch '$log/SHARD.done'" ||
+        true
+}
+run_slurm() { # run_slurm SHARD…
+    local list script
+    list=$(IFS=,; echo "$*")
+    # shellcheck disable=SC2016  # expanded by the job
+    script='{ '${command//JOB/'$SLURM_ARRAY_TASK_ID'}'; } &&
+        touch "'$log'/$SLURM_ARRAY_TASK_ID.done"'
+    # shellcheck disable=SC2086  # options
+    sbatch --wait --array "$list%$at_once" --job-name spft --output "$log/%a.log" \
+        $sbatch --wrap "$script" >&2 || true
+}
+
+for ((try = 1; try <= tries; try++)); do
+    mapfile -t todo < <(missing)
+    [ ${#todo[@]} -gt 0 ] || break
+    [ "$try" = 1 ] || echo "trying again: shards ${todo[*]}" >&2
+    "run_$backend" "${todo[@]}"
+done
+mapfile -t todo < <(missing)
+if [ ${#todo[@]} -gt 0 ]; then
+    tail -n 5 "$log/${todo[0]}.log" >&2 || true
+    die "shards ${todo[*]} failed; see $log/${todo[0]}.log"
+fi
+rm -f "$log"/*.done "$log/command"
