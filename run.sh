@@ -257,6 +257,6 @@ fi
 if on 9; then
     systems=()
     for domain in $domains; do systems+=("$domain=$packed"); done
-    do_run python -m spft.bin.pack --exp "$exp" --systems "${systems[@]}" \
+    do_run python -m spft.bin.pack --exp "$exp" --data "$data" --systems "${systems[@]}" \
         --config "$(conf decode.yaml)" --results "$results" --out "$exp/pack.zip"
 fi

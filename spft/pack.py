@@ -27,11 +27,14 @@ class Domain:
         model: folder of a trained stage.
         external: "lm" and "ngram" to their folders, as far as there are any.
         weights: of these in the search.
+        names: the entities of its adaptation text, a name and its type a line; None
+            if they are not known.
     """
 
     model: Path
     external: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    names: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def open_pack(path: str | Path) -> Pack:
             folder / keys["model"],
             {kind: folder / where for kind, where in keys["external"].items()},
             keys["weights"],
+            folder / keys["names"] if keys.get("names") else None,
         )
         for name, keys in manifest["domains"].items()
     }
@@ -122,6 +126,9 @@ def write_pack(
                     if path.exists():
                         shutil.copy(path.resolve(), target / path.name)
                 keys["external"][kind] = f"{name}/{kind}"
+            if domain.names:
+                shutil.copy(domain.names, root / name / "names.tsv")
+                keys["names"] = f"{name}/names.tsv"
             manifest["domains"][name] = keys
         text = yaml.safe_dump(manifest, sort_keys=False)
         (root / MANIFEST).write_text(text, encoding="utf-8")

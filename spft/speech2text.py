@@ -6,6 +6,7 @@ asr = Speech2Text.from_pretrained("music.zip", domain="music")
 asr("request.wav")[0].text
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from spft.data.audio import SAMPLE_RATE, read_audio
+from spft.data.own_domain import Lexicon, read_lexicon
 from spft.errors import UserError
 from spft.pack import Pack, open_pack
 from spft.recognizer import Recognizer
@@ -61,6 +63,15 @@ class Speech2Text:
     def domains(self) -> list[str]:
         """What :meth:`use` takes."""
         return list(self.pack.domains)
+
+    @functools.cached_property
+    def names(self) -> Lexicon:
+        """The entities of all domains' adaptation texts, with their types."""
+        lexicon = Lexicon()
+        for domain in self.pack.domains.values():
+            if domain.names:
+                lexicon.add(read_lexicon(domain.names))
+        return lexicon
 
     def use(self, domain: str) -> None:
         """Change to another domain: its adapter and its LMs."""

@@ -1,4 +1,4 @@
-"""One of several processes that train a stage; spft.bin.train --launcher starts them."""
+"""One of the processes that train a stage by spft.bin.train --launcher."""
 
 import os
 import sys

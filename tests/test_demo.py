@@ -1,4 +1,5 @@
 from spft.bin.demo import marked, table
+from spft.data.own_domain import Lexicon
 from spft.speech2text import Transcript
 
 
@@ -15,7 +16,10 @@ def test_the_table_has_the_baseline_first_and_escapes():
         "<b>": [],
         "base": [Transcript("play you", -2.0, {})],
     }
-    page = table(found, "base")
+    names = Lexicon([("Jude", "track"), ("you", "track")])
+    page = table(found, "base", names)
     assert page.index(">base<") < page.index(">music<")
-    assert "<mark>jude</mark>" in page and "-1.50" in page
+    assert "<td>play <mark>jude</mark></td>" in page and "-1.50" in page
+    assert "<td><mark>jude (track)</mark></td>" in page
+    assert "<td>you (track)</td>" in page  # the baseline's own: nothing new
     assert "&lt;b&gt;" in page

@@ -10,6 +10,7 @@ import html
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from spft.data.own_domain import Lexicon
 from spft.errors import UserError, run
 
 
@@ -52,7 +53,7 @@ def build(asr):
                 found[domain] = asr(path)
         except UserError as error:
             raise gradio.Error(str(error)) from error
-        return table(found, BASE)
+        return table(found, BASE, asr.names)
 
     with gradio.Blocks(title="Adapted by text alone") as page:
         gradio.Markdown("# Adapted by text alone")
@@ -65,18 +66,28 @@ def build(asr):
     return page
 
 
-def table(found: dict[str, list], base: str) -> str:
-    """Transcripts by domain as HTML; words that the baseline has not are marked."""
+def table(found: dict[str, list], base: str, names: Lexicon) -> str:
+    """Transcripts by domain as HTML, with the ``names`` in each.
+
+    Words and names that the baseline has not are marked.
+    """
     plain = found[base][0].text.split() if found.get(base) else []
+    known = {name["text"] for name in names.find(" ".join(plain))}
     rows = []
     for domain in sorted(found, key=lambda name: name != base):
         best = found[domain][0] if found[domain] else None
         words = best.text.split() if best else []
         shown = html.escape(" ".join(words)) if domain == base else marked(plain, words)
         score = f"{best.score:.2f}" if best else ""
+        listed = []
+        for name in names.find(" ".join(words)):
+            text = f"{html.escape(name['text'])} ({html.escape(name['type'])})"
+            new = domain != base and name["text"] not in known
+            listed.append(f"<mark>{text}</mark>" if new else text)
         rows.append(f"<tr><th>{html.escape(domain)}</th><td>{shown}</td>"
-                    f"<td>{score}</td></tr>")  # fmt: skip
-    head = "<tr><th>domain</th><th>transcript</th><th>score</th></tr>"
+                    f"<td>{', '.join(listed)}</td><td>{score}</td></tr>")  # fmt: skip
+    titles = ("domain", "transcript", "names", "score")
+    head = "<tr>" + "".join(f"<th>{title}</th>" for title in titles) + "</tr>"
     return f"<table>{head}{''.join(rows)}</table>"
 
 

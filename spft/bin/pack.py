@@ -10,6 +10,8 @@ pretrained models are named with checksums, not packed.
 
 import argparse
 import json
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -21,6 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--exp", type=Path, default=Path("exp"), help="default: exp")
     add("--systems", nargs="*", default=[], help="DOMAIN=SYSTEM, e.g. music=no_prompt")
+    add("--data", type=Path, help="for the entities of each domain's text")
     add("--config", help="YAML of the search; default: its built-in values")
     add("--results", type=Path, help="RESULTS.md to pack with them")
     add("--out", type=Path, required=True, help="archive to write")
@@ -48,9 +51,25 @@ def main() -> None:
     if args.results and not args.results.exists():
         raise UserError(f"{args.results}: not found; run stage 8 first")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_pack(domains, DecodeConfig.read(args.config), args.out, args.results)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in domains.keys() - {BASE} if args.data else ():
+            table = args.data / f"{name}_text" / "train" / "entities"
+            if table.exists():
+                names = Path(temporary) / f"{name}.tsv"
+                write_names(table, names)
+                domains[name] = replace(domains[name], names=names)
+        write_pack(domains, DecodeConfig.read(args.config), args.out, args.results)
     size = args.out.stat().st_size / 1e6
     print(f"{args.out}: {', '.join(domains)}; {size:.1f} MB")
+
+
+def write_names(entities: Path, out: Path) -> None:
+    """Write each entity of a table once, as a line of name and type."""
+    from spft.data.entities import read_entities
+
+    found = {(e.text, e.type) for row in read_entities(entities).values() for e in row}
+    lines = [f"{text}\t{kind}\n" for text, kind in sorted(found)]
+    out.write_text("".join(lines), encoding="utf-8")
 
 
 def find_domain(exp: Path, domain: str, system: str):
