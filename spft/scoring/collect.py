@@ -41,9 +41,11 @@ SYSTEMS = {
     "upsample_mask": "upsample + mask",
     "soft_prompt": "soft prompt",
     "noisy_text": "text denoising",
+    "tts": "text spoken (TTS)",
 }
 # Not in every run, or, the first pass, not of every model.
-OPTIONAL = {"first_pass", "empty_prompt", "upsample_mask", "noisy_text"}
+OPTIONAL = {"first_pass", "empty_prompt", "upsample_mask", "noisy_text", "tts"}
+UPPER = "tts"  # adapted with audio, which text alone tries to do without
 PLAIN = "no_prompt"  # what other text tuning is compared with too
 
 

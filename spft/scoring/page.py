@@ -159,9 +159,10 @@ def diagnose(exp: Path, domain: str, rows: Mapping[str, RowScores]) -> list[str]
         if fused and "wer" in fused.scores and row.scores["wer"] is not None:
             gain = row.scores["wer"] - fused.scores["wer"]
             if gain <= 0:
+                nbest = fused.row.folder(exp, domain) / f"{domain}_test/nbest.jsonl"
                 said.append(
                     f"{row.row.label}: fusion takes no word errors away "
-                    f"({abs(gain):+.2f}). LM and decoder may know the same; see the "
+                    f"({abs(gain):+.2f}){_overlap(score_correlation(nbest))}; see the "
                     "sweep of weights."
                 )
     prompt, plain = rows.get("soft_prompt"), rows.get("no_prompt")
@@ -176,6 +177,44 @@ def diagnose(exp: Path, domain: str, rows: Mapping[str, RowScores]) -> list[str]
         elif not better:
             said.append("soft prompt: significantly worse than no prompt in words.")
     return said or ["None of the known signs of failure is there."]
+
+
+def score_correlation(nbest: Path) -> dict[str, float]:
+    """How alike the LLM and each external LM judge the hypotheses of an utterance.
+
+    Returns:
+        Pearson's r between the LLM's and the LM's score over all hypotheses, each less
+        its utterance's mean, by the LM's name; empty where no LM took part.
+    """
+    if not nbest.exists():
+        return {}
+    lists: dict[str, list[dict]] = {}
+    for line in nbest.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        lists.setdefault(row["utt"], []).append(row["parts"])
+    found = {}
+    for name in ("lm", "ngram"):
+        pairs = [
+            np.array([[parts["llm"], parts[name]] for parts in rows])
+            for rows in lists.values()
+            if all(name in parts for parts in rows)
+        ]
+        centred = np.concatenate([pair - pair.mean(0) for pair in pairs] or [[]])
+        if len(centred) > 2 and (centred.std(0) > 0).all():
+            found[name] = round(float(np.corrcoef(centred.T)[0, 1]), 2)
+    return found
+
+
+def _overlap(correlation: Mapping[str, float]) -> str:
+    """What the correlation of scores says about a fusion that brings nothing."""
+    if not correlation:
+        return ": on dev no weight above 0 was worth it"
+    shown = ", ".join(f"{name} r = {r:.2f}" for name, r in correlation.items())
+    if max(correlation.values()) >= 0.5:
+        return f": LM and decoder know much the same (scores in n-best lists: {shown})"
+    return (
+        f", though LM and decoder judge differently (scores in n-best lists: {shown})"
+    )
 
 
 def _against_base(row: RowScores, base: RowScores) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from spft.scoring.collect import RowScores
+from spft.scoring.collect import UPPER, RowScores
 from spft.scoring.significance import DRAWS, mapsswe_tool
 
 HEADER = (
@@ -41,8 +41,28 @@ def footnotes(results: Sequence[RowScores]) -> str:
         "Tests are two-tailed: for WER the matched-pair sentence-segment test "
         f"({mapsswe_tool()}), for EER a paired bootstrap over utterances "
         f"({DRAWS:,} draws).",
+        *gap_closed(results),
     ]
     return "\n".join(lines)
+
+
+def gap_closed(results: Sequence[RowScores]) -> list[str]:
+    """A line on how far text alone goes towards adaptation with audio, if it can."""
+    wers = {r.row.key: r.scores["wer"] for r in results if r.scores}
+    base, upper = wers.get("base"), wers.get(UPPER)
+    if base is None or upper is None or upper >= base:
+        return []
+    labels = {r.row.key: r.row.label for r in results}
+    shares = [
+        f"{labels[key]} {100 * (base - wer) / (base - upper):.0f} %"
+        for key, wer in wers.items()
+        if key not in ("base", "first_pass", "first_pass_lm", UPPER) and wer is not None
+    ]
+    return [
+        "",
+        f"Share of the words between base and {labels[UPPER]} that is won: "
+        f"{', '.join(shares)}.",
+    ]
 
 
 def number(value: float | None, form: str = ".2f") -> str:

@@ -10,7 +10,7 @@ import soundfile
 
 from spft.bin.score import score
 from spft.scoring.collect import collect
-from spft.scoring.page import interval, write_page
+from spft.scoring.page import interval, score_correlation, write_page
 
 
 @pytest.fixture
@@ -77,3 +77,22 @@ def test_the_interval_holds_the_rate():
     rate = 100 * sum(e for e, _ in counts) / 2000
     assert low < rate < high and high - low < 6
     assert interval([(1, 10)] * 50) == [10.0, 10.0]
+
+
+def test_scores_of_lm_and_decoder_are_correlated(tmp_path):
+    nbest = tmp_path / "nbest.jsonl"
+    rows = [
+        # What differs between the utterances, -10 against -90, must not count.
+        ("a", -10.0, -5.0), ("a", -12.0, -4.0), ("a", -14.0, -3.0),
+        ("b", -90.0, -50.0), ("b", -91.0, -49.5),
+    ]  # fmt: skip
+    with open(nbest, "w") as stream:
+        for utt, llm, lm in rows:
+            print(
+                json.dumps({"utt": utt, "parts": {"llm": llm, "lm": lm}}), file=stream
+            )
+    assert score_correlation(nbest) == {"lm": -1.0}
+    assert score_correlation(tmp_path / "missing") == {}
+    with open(nbest, "w") as stream:
+        print(json.dumps({"utt": "a", "parts": {"llm": -1.0}}), file=stream)
+    assert score_correlation(nbest) == {}

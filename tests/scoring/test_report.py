@@ -13,11 +13,12 @@ from spft.errors import UserError
 from spft.scoring.collect import (
     DEFAULT_ROWS,
     OPTIONAL,
+    RowScores,
     SystemRow,
     chosen_weights,
     collect,
 )
-from spft.scoring.table import format_table, marks, table_cells
+from spft.scoring.table import format_table, gap_closed, marks, table_cells
 from spft.scoring.wer import find_tool
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +143,17 @@ def test_rows_may_be_any_systems(tree):
     assert results[1].p_wer < 0.001
     assert results[1].wer_change > 100
     assert [row[6] for row in table_cells(results)] == ["–", "–"]
+
+
+def test_share_of_what_audio_would_win():
+    def row(key, wer):
+        return RowScores(SystemRow(key, key, key, "plain", None), {"wer": wer})
+
+    rows = [row("base", 10.0), row("no_prompt", 9.0), row("soft_prompt", 8.0)]
+    assert gap_closed(rows) == []
+    line = gap_closed([*rows, row("tts", 6.0)])[-1]
+    assert line.endswith("no_prompt 25 %, soft_prompt 50 %.")
+    assert gap_closed([*rows, row("tts", 10.5)]) == []  # audio does not win anything
 
 
 def test_other_references_are_refused(tree, tmp_path):
