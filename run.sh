@@ -21,6 +21,7 @@ ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
 launcher=auto      # of training; auto: torchrun for several GPUs; or e.g. "srun …"
 nj=auto            # domains adapted at the same time; auto: one a core
 seed=0             # of training
+resume=false       # true: of stages 3 to 7, what is finished stays as it is
 shards=1           # of features, run by tools/cmd.sh; if more, systems decode so too
 backend=local      # of shards: local or slurm
 sbatch=            # sbatch's options, e.g. "--partition gpu --gres gpu:1"
@@ -59,6 +60,7 @@ for method in $methods; do
 done
 [[ " $methods " = *" $packed "* ]] || packed=${methods%% *}
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
+[[ $resume =~ ^(true|false)$ ]] || die "--resume: true or false"
 [[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
 [[ $backend =~ ^(local|slurm)$ ]] || die "--backend: local or slurm"
 for number in "$ngpu" "$nj" "$spoken"; do
@@ -127,7 +129,7 @@ projector=$(model projector)
 llm=$(model llm_conf.name)
 
 if on 1; then
-    : >"$exp/commands.log"
+    [ "$resume" = true ] || : >"$exp/commands.log"
     # The tiny preset looks at a few utterances of each set.
     limit=()
     [ "$preset" != tiny ] || limit=(--limit 24)

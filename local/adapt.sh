@@ -22,7 +22,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
 }
 adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 length=() tests systems options test set decode decodes
-    local method system init
+    local method system init model
     local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
     if on 4 && [[ $methods =~ soft_prompt ]]; then
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
@@ -46,7 +46,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
                 --init "$init" -- "${espnet_options[@]}" "${options[@]}"
         done
     fi
-    if on 6; then
+    if on 6 && ! finished "$exp/$domain/ngram/ngram.arpa"; then
         rm -rf "${exp:?}/$domain/lm"
         do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
             --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
@@ -57,15 +57,22 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     fi
     if on 7; then
         tests=("$data/${domain}_test" "$data/${general}_test")
-        systems=("base=$exp/baseline")
-        for method in $methods; do systems+=("$method=$exp/$domain/$method"); done
+        systems=()
+        for system in base $methods; do
+            model=$exp/$domain/$system
+            [ "$system" != base ] || model=$exp/baseline
+            finished "$exp/$domain/$system/decode_lm/decode.json" ||
+                systems+=("$system=$model")
+        done
         options=()
         if [ "$keep_prompt" = true ]; then options=(--keep_prompt); fi
         decode=(python -m spft.bin.decode --config "$(conf decode.yaml "$domain")"
             --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump"
             --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram"
             --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}")
-        if [ "$shards" -gt 1 ]; then
+        if [ ${#systems[@]} = 0 ]; then
+            : # all decoded
+        elif [ "$shards" -gt 1 ]; then
             sharded "decode_$domain" "${#systems[@]}" "${decode[@]}" --only JOB
         else
             do_run "${decode[@]}"

@@ -14,6 +14,10 @@ do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the repor
     "$@"
     echo "$line # $((SECONDS - start)) s" >>"$exp/commands.log"
 }
+finished() { # finished FILE: whether --resume leaves what wrote it last as it is
+    [ "$resume" = true ] && [ -e "$1" ] || return 1
+    echo "finished already: $(dirname "$1")" >&2
+}
 sharded() { # sharded NAME SHARDS COMMAND…: with JOB for the shard's number
     do_run tools/cmd.sh --backend "$backend" --sbatch "$sbatch" --log "$exp/log/$1" \
         --shards "$2" --command "$(printf '%q ' "${@:3}")"
@@ -26,6 +30,7 @@ conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the de
     die "no configuration $1"
 }
 train() { # train CONFIG TRAIN VALID OUT [option…]
+    if finished "$4/model.safetensors"; then return; fi
     do_run python -m spft.bin.train --config "$1" --train "$2" --valid "$3" --out "$4" \
         --dump "$dump" --seed "$seed" "${launch[@]}" "${@:5}"
 }
