@@ -22,7 +22,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
 }
 adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 length=() tests systems options test set decode decodes
-    local method system init model
+    local method system init model config
     local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
     if on 4 && [[ $methods =~ soft_prompt ]]; then
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
@@ -37,12 +37,14 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
                     "${espnet_options[@]}"
                 continue
             fi
-            init=$exp/baseline options=(--adapt "$method")
+            config=decoder.yaml init=$exp/baseline options=(--adapt "$method")
             if [ "$method" = soft_prompt ]; then init=$exp/$domain/prompt options=(); fi
-            if [ "$method" = noisy_text ] && [ -e "$exp/baseline/confusions.json" ]; then
-                options+=(--adapt_conf "confusions=$exp/baseline/confusions.json")
+            if [ "$method" = noisy_text ]; then
+                config=noisy_text.yaml
+                [ ! -e "$exp/baseline/confusions.json" ] ||
+                    options+=(--adapt_conf "confusions=$exp/baseline/confusions.json")
             fi
-            train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$domain/$method" \
+            train "$(conf "$config" "$domain")" "${text[@]}" "$exp/$domain/$method" \
                 --init "$init" -- "${espnet_options[@]}" "${options[@]}"
         done
     fi

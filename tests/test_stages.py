@@ -192,6 +192,20 @@ def test_a_long_text_is_read_in_parts(stages, tiny_data, tmp_path):
     assert not (out / "parts").exists()
 
 
+@pytest.mark.parametrize(
+    "name, data, options",
+    [("noisy_text", "text", ["--adapt", "noisy_text"]), ("tts", "paired", [])],
+)
+def test_other_ways_to_adapt(stages, tiny_data, tmp_path, name, data, options):
+    out = tmp_path / "exp"
+    result = train(ROOT / "conf" / f"{name}.yaml", tiny_data / data, out, "--init",
+                   stages / "baseline", "--", "--max_epoch", "1", *options)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    baseline = load_file(stages / "baseline" / "model.safetensors")
+    moved = changed(baseline, load_file(out / "model.safetensors"))
+    assert moved and all("lora_" in tensor for tensor in moved)
+
+
 def test_two_processes_train_as_one(stages, tiny_data, tmp_path):
     """The same losses, epoch by epoch, for the same global batches."""
     losses = []

@@ -83,8 +83,10 @@ class NoisyText(AbsAdapt):
         """Return one row of noisy tokens per sentence."""
         rows = []
         for clean in llm.texts(text, lengths):
-            rate = self.rng.uniform(0, self.max_rate)
-            rows.append(llm.encode(self.corrupt(clean, rate, self.rng)))
+            # Validation hears the same noise each time, or luck would choose the epoch.
+            rng = self.rng if self.training else random.Random(clean)
+            rate = rng.uniform(0, self.max_rate)
+            rows.append(llm.encode(self.corrupt(clean, rate, rng)))
         sizes = torch.tensor([len(row) for row in rows], device=llm.device)
         tokens = torch.zeros(len(rows), int(sizes.max()), dtype=torch.long)
         for row, out in zip(rows, tokens, strict=True):
