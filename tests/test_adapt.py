@@ -91,3 +91,15 @@ def test_noisy_text_without_noise_is_the_text(llm, texts):
     assert prefix.lengths.tolist() == lengths.tolist()
     n = int(lengths[0])
     torch.testing.assert_close(prefix.embeds[0, :n], llm.embed(ids[0, :n]))
+
+
+def test_validation_hears_the_same_noise_each_time(llm, texts):
+    noisy = NoisyText(llm, max_rate=0.5)
+    noisy.eval()
+    first, second = (noisy(*tokens(llm, texts), llm) for _ in range(2))
+    torch.testing.assert_close(first.embeds, second.embeds)
+    noisy.train()
+    first, second = (noisy(*tokens(llm, texts), llm) for _ in range(2))
+    assert first.embeds.shape != second.embeds.shape or not torch.equal(
+        first.embeds, second.embeds
+    )
