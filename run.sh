@@ -49,7 +49,8 @@ for number in "$stage" "$stop_stage"; do
     [[ $number =~ ^[1-9]$ ]] || die "stage '$number' is not one of 1 to 9"
 done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop_stage $stop_stage"
-[ "$preset" = default ] || [ -d "conf/presets/$preset" ] || die "no preset '$preset' in conf/presets/"
+[ "$preset" = default ] || [ -d "conf/presets/$preset" ] ||
+    die "no preset '$preset' in conf/presets/"
 [[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
 [[ $corpus =~ ^(mini|real)$ ]] || die "--corpus: mini or real"
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||

@@ -5,7 +5,7 @@ set -euo pipefail
 # Options, with their defaults.
 backend=local      # local or slurm
 shards=1           # how many
-at_once=2          # of them at the same time
+at_once=auto       # of them at the same time; auto: one a core here, all on Slurm
 command=           # the word JOB in it becomes the shard's number, from 1
 log=               # folder of the shards' logs, <shard>.log
 tries=2            # a shard that fails is tried again, alone
@@ -23,9 +23,17 @@ TEXT
 . "$(dirname "$0")/parse_options.sh" "$0" "$@"
 [[ $backend =~ ^(local|slurm)$ ]] || die "--backend: local or slurm, not '$backend'"
 if [ -z "$command" ] || [ -z "$log" ]; then die "--command and --log are needed"; fi
+if [ "$at_once" = auto ]; then
+    at_once=$shards
+    if [ "$backend" = local ] && [ "$shards" -gt "$(nproc)" ]; then at_once=$(nproc); fi
+fi
 for number in "$shards" "$at_once" "$tries"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || die "--shards, --at_once, --tries: numbers from 1"
 done
+if [ "$backend" = local ]; then # processes that share cores must share threads
+    threads=$(($(nproc) / at_once))
+    export OMP_NUM_THREADS=$((threads > 1 ? threads : 1))
+fi
 [ "$backend" = local ] || command -v sbatch >/dev/null || die "there is no sbatch here"
 
 mkdir -p "$log"

@@ -160,10 +160,12 @@ def diagnose(exp: Path, domain: str, rows: Mapping[str, RowScores]) -> list[str]
             gain = row.scores["wer"] - fused.scores["wer"]
             if gain <= 0:
                 nbest = fused.row.folder(exp, domain) / f"{domain}_test/nbest.jsonl"
+                why = "no weight above 0 helped on dev"
+                if any(fused.weights.values()):
+                    why = _overlap(score_correlation(nbest))
                 said.append(
                     f"{row.row.label}: fusion takes no word errors away "
-                    f"({abs(gain):+.2f}){_overlap(score_correlation(nbest))}; see the "
-                    "sweep of weights."
+                    f"({abs(gain):+.2f}): {why}; see the sweep of weights."
                 )
     prompt, plain = rows.get("soft_prompt"), rows.get("no_prompt")
     if prompt and plain and prompt.p_wer_versus is not None:
@@ -208,13 +210,11 @@ def score_correlation(nbest: Path) -> dict[str, float]:
 def _overlap(correlation: Mapping[str, float]) -> str:
     """What the correlation of scores says about a fusion that brings nothing."""
     if not correlation:
-        return ": on dev no weight above 0 was worth it"
+        return "LM and decoder may know the same"
     shown = ", ".join(f"{name} r = {r:.2f}" for name, r in correlation.items())
-    if max(correlation.values()) >= 0.5:
-        return f": LM and decoder know much the same (scores in n-best lists: {shown})"
-    return (
-        f", though LM and decoder judge differently (scores in n-best lists: {shown})"
-    )
+    same = max(correlation.values()) >= 0.5
+    judge = "know much the same" if same else "judge differently, and yet no gain"
+    return f"LM and decoder {judge} (scores in n-best lists: {shown})"
 
 
 def _against_base(row: RowScores, base: RowScores) -> list[str]:
