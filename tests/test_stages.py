@@ -192,6 +192,15 @@ def test_a_long_text_is_read_in_parts(stages, tiny_data, tmp_path):
     assert not (out / "parts").exists()
 
 
+def test_two_processes_where_a_part_is_left_out(model_yaml, tiny_data, tmp_path):
+    """Without the LLM's loss the projector's residual gets no gradient."""
+    result = train(PRESET / "baseline_ctc.yaml", tiny_data / "paired", tmp_path / "exp",
+                   "--model", model_yaml, "--launcher",
+                   "torchrun --standalone --nproc_per_node 2", "--",
+                   "--batch_size", "2", "--max_epoch", "1")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize(
     "name, data, options",
     [("noisy_text", "text", ["--adapt", "noisy_text"]), ("tts", "paired", [])],

@@ -118,6 +118,8 @@ def train(args: argparse.Namespace) -> str:
 def launch(launcher: list[str], command: list[str]) -> None:
     """Train in the processes that ``launcher`` starts, as torchrun does."""
     command += ["--multiprocessing_distributed", "false"]
+    # The baseline's CTC part, for one, leaves the projector's residual out of its loss.
+    command += ["--unused_parameters", "true"]
     if "--ngpu" not in command or command[command.index("--ngpu") + 1] == "0":
         command += ["--dist_backend", "gloo"]
     try:
