@@ -63,7 +63,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
         for system in base $methods; do
             model=$exp/$domain/$system
             [ "$system" != base ] || model=$exp/baseline
-            finished "$exp/$domain/$system/decode_lm/decode.json" ||
+            finished "$exp/$domain/$system/decode_second/decode.json" ||
                 systems+=("$system=$model")
         done
         options=()
@@ -71,7 +71,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
         decode=(python -m spft.bin.decode --config "$(conf decode.yaml "$domain")"
             --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump"
             --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram"
-            --tune "$data/${domain}_dev" --out "$exp/$domain" "${options[@]}")
+            --tune "$data/${domain}_dev" --phrases "${text[0]}" --out "$exp/$domain" "${options[@]}")
         if [ ${#systems[@]} = 0 ]; then
             : # all decoded
         elif [ "$shards" -gt 1 ]; then
@@ -83,7 +83,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             decodes=()
             set=$(basename "$test")
             for system in base $methods; do
-                decodes+=("$exp/$domain/$system"/decode_{plain,lm}/"$set")
+                decodes+=("$exp/$domain/$system"/decode_{plain,lm,second}/"$set")
             done
             if [ -e "$dump/$set/first_pass" ]; then # what the LLM starts from
                 decodes+=("$exp/$domain/first_pass/decode_plain/$set")

@@ -6,9 +6,11 @@
         --lm exp/music/lm --ngram exp/music/ngram --tune data/music_dev
 
 Writes ``<out>/<system>/decode_plain/<set>/{text,nbest.jsonl}``, with external LMs also
-``decode_lm``, each with a ``decode.json``: weights and timing. The weights are those
-of the configuration with the lowest WER on ``--tune``, a development set, or the lowest
-EER where it has no transcripts.
+``decode_lm``, with ``--phrases data/music_text/train`` also ``decode_second``: there,
+phrases of the domain that are spelt like what was heard join the n-best lists, and all
+is judged once more. Each has a ``decode.json``: weights and timing. The weights are
+those of the configuration with the lowest WER on ``--tune``, a development set, or the
+lowest EER where it has no transcripts.
 """
 
 import argparse
@@ -47,6 +49,11 @@ class DecodeConfig:
         keep_prompt: a model that has a soft prompt keeps it, before the audio.
         lm_weights: LM weights to choose from on dev, without the n-gram; then
         ngram_weights: those of the n-gram, beside the chosen LM weight.
+        variants: of each hypothesis, the closest with a phrase of the domain in it that
+            the second pass looks at.
+        variants_kept: of all of an utterance, those that it judges.
+        second_pass_weights: values to choose each judge's weight from on dev; the LLM
+            has weight 1.
     """
 
     beam: int = 4
@@ -63,6 +70,16 @@ class DecodeConfig:
     keep_prompt: bool = False
     lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.2])
     ngram_weights: list[float] = field(default_factory=lambda: [0.1, 0.3])
+    variants: int = 24
+    variants_kept: int = 4
+    second_pass_weights: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            "ctc": [0.0, 0.1, 0.2, 0.4, 0.8, 1.2],
+            "first_pass": [0.0, 0.3, 0.5, 0.8, 1.2, 2.0],
+            "lm": [0.0, 0.2, 0.4, 0.6, 1.0],
+            "ngram": [0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0],
+        }
+    )
 
     @classmethod
     def read(cls, path: str | None) -> "DecodeConfig":
@@ -96,6 +113,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--lm", type=Path, help="external LM")
     add("--ngram", type=Path, help="external n-gram")
     add("--tune", type=Path, help="development set to choose the weights on")
+    add("--phrases", type=Path, help="text of the domain for a second pass")
     add("--lm_weight", type=float, help="fixed weight, instead of --tune")
     add("--ngram_weight", type=float, help="fixed weight, instead of --tune")
     add("--only", type=int, help="the so-many-th of the systems alone, from 1")
@@ -113,6 +131,8 @@ def main() -> None:
     fixed = {"lm": args.lm_weight, "ngram": args.ngram_weight}
     if external and not args.tune and any(fixed[name] is None for name in external):
         raise UserError("an external LM needs --tune DEV_SET, or its weight")
+    if args.phrases and not (external and args.tune):
+        raise UserError("--phrases needs external LMs, and --tune DEV_SET for weights")
     systems = [system.partition("=")[::2] for system in args.systems]
     if args.only is not None:
         if not 1 <= args.only <= len(systems):
@@ -129,26 +149,72 @@ def main() -> None:
 
     for system, folder in systems:
         recognizer = Recognizer(folder, config, external)
-        out = args.out / system
-        plain = recognise_all(recognizer, args, {})
-        write_all(out / "decode_plain", plain, recognizer, {})
-        if not external:
-            continue
-        weights, sweep = fixed, []
-        if args.tune:
-            weights, sweep = tune(recognizer, args.tune, args.dump)
-        weights = {name: weights[name] for name in external}
-        used = any(weights.values())
-        fused = recognise_all(recognizer, args, weights) if used else plain
-        write_all(out / "decode_lm", fused, recognizer, weights, sweep)
+        decode_system(recognizer, args, fixed, args.out / system)
 
 
-def recognise_all(recognizer, args, weights: dict[str, float]) -> dict[str, tuple]:
-    """What :func:`recognise` returns, by the name of the set."""
-    return {
-        folder.name: recognise(recognizer, folder, args.dump, weights)
-        for folder in args.data
-    }
+def decode_system(recognizer, args, fixed: dict, out: Path) -> None:
+    """Decode all sets with one model, in the ways that the arguments ask for."""
+    searches: dict[tuple, tuple] = {}
+
+    def search(folder: Path, weights: dict[str, float]) -> tuple:
+        """What :func:`recognise` returns, each search done once."""
+        used = {name: weight for name, weight in weights.items() if weight}
+        key = (folder, *used.items())
+        if key not in searches:
+            searches[key] = recognise(recognizer, folder, args.dump, used)
+        return searches[key]
+
+    def search_all(weights: dict[str, float]) -> dict[str, tuple]:
+        return {folder.name: search(folder, weights) for folder in args.data}
+
+    write_all(out / "decode_plain", search_all({}), recognizer, {})
+    if not recognizer.scorers:
+        return
+    weights, sweep = fixed, []
+    if args.tune:
+        weights, sweep = tune(recognizer, args.tune, search)
+    weights = {name: weights[name] for name in recognizer.scorers}
+    write_all(out / "decode_lm", search_all(weights), recognizer, weights, sweep)
+    if args.phrases:
+        second, sweep, found = second_pass(recognizer, args, search, weights)
+        write_all(out / "decode_second", found, recognizer, second, sweep)
+
+
+def second_pass(recognizer, args, search, weights: dict[str, float]) -> tuple:
+    """Look again at what the search with LMs found.
+
+    Returns:
+        The weights chosen on dev, what was tried, and the results of all sets.
+    """
+    from spft.data.speech import find_speech
+    from spft.search.phrases import Phrases
+    from spft.search.second_pass import SecondPass, choose_weights
+
+    config, again = recognizer.config, SecondPass(recognizer, Phrases.of(args.phrases))
+
+    def candidates(folder: Path) -> tuple[dict, float]:
+        start = time.perf_counter()
+        nbests, timing = search(folder, weights)
+        speech = find_speech(folder, args.dump)
+        found = again.candidates(speech, nbests, folder.name)
+        return found, timing["seconds"] + time.perf_counter() - start
+
+    def error(nbests: dict) -> float:
+        texts = {u: recognizer.best_text(nbest) for u, nbest in nbests.items()}
+        return error_rate(args.tune, texts)[1]
+
+    bonus, start = config.lm_length_bonus, {**weights, "ctc": config.ctc_weight}
+    start["first_pass"] = config.first_pass_weight
+    chosen, sweep = choose_weights(
+        candidates(args.tune)[0], config.second_pass_weights, bonus, error, start
+    )
+    print(f"{args.tune.name} second pass: {chosen}", flush=True)
+    results = {}
+    for folder in args.data:
+        found, seconds = candidates(folder)
+        ranked = {u: c.ranked(chosen, bonus) for u, c in found.items()}
+        results[folder.name] = ranked, _timing(folder, ranked, seconds)
+    return chosen, sweep, results
 
 
 def write_all(
@@ -169,23 +235,26 @@ def write_all(
 
 def recognise(recognizer, folder: Path, dump: Path, weights: dict[str, float]):
     """Decode a data directory; return n-best lists by utterance, and timing."""
-    from spft.data.audio import duration
     from spft.data.speech import find_speech
-    from spft.data.table import read_table
 
     start = time.perf_counter()
     speech = find_speech(folder, dump)
     name = " ".join([folder.name, *(f"{k}={v}" for k, v in weights.items())])
     results = recognizer.decode(speech, weights, name)
-    seconds = time.perf_counter() - start
+    return results, _timing(folder, results, time.perf_counter() - start)
+
+
+def _timing(folder: Path, results: dict, seconds: float) -> dict[str, float]:
+    from spft.data.audio import duration
+    from spft.data.table import read_table
+
     audio = sum(duration(path) for path in read_table(folder / "wav.scp").values())
     tokens = sum(len(nbest[0].tokens) for nbest in results.values() if nbest)
     timing = {"seconds": round(seconds, 2), "audio_seconds": round(audio, 2)}
-    timing |= {"rtf": round(seconds / audio, 4), "tokens": tokens}
-    return results, timing
+    return timing | {"rtf": round(seconds / audio, 4), "tokens": tokens}
 
 
-def tune(recognizer, folder: Path, dump: Path):
+def tune(recognizer, folder: Path, search):
     """Choose one weight after the other by the errors on ``folder``.
 
     Returns:
@@ -201,7 +270,7 @@ def tune(recognizer, folder: Path, dump: Path):
             weights = {**best, name: value}
             if any(weights.items() <= row.items() for row in sweep):
                 continue
-            results, _ = recognise(recognizer, folder, dump, weights)
+            results, _ = search(folder, weights)
             texts = {u: recognizer.best_text(nbest) for u, nbest in results.items()}
             measure, rate = error_rate(folder, texts)
             sweep.append({**weights, measure: round(rate, 2)})

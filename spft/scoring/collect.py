@@ -50,13 +50,16 @@ PLAIN = "no_prompt"  # what other text tuning is compared with too
 
 
 def _rows() -> tuple[SystemRow, ...]:
-    """Each system without and with fused LMs."""
+    """Each system alone, with fused LMs, and these with the second pass."""
     rows = []
     for system, label in SYSTEMS.items():
-        versus = PLAIN if system not in ("base", "first_pass", PLAIN) else None
-        rows.append(SystemRow(system, label, system, "plain", versus))
-        versus = versus and f"{versus}_lm"
-        rows.append(SystemRow(f"{system}_lm", f"{label} + LM", system, "lm", versus))
+        other = None if system in ("base", "first_pass", PLAIN) else PLAIN
+        rows.append(SystemRow(system, label, system, "plain", other))
+        fused = f"{system}_lm"
+        versus = other and f"{other}_lm"
+        rows.append(SystemRow(fused, f"{label} + LM", system, "lm", versus))
+        key, label = f"{system}_second", f"{label} + second pass"
+        rows.append(SystemRow(key, label, system, "second", fused))
     return tuple(rows)
 
 
@@ -107,7 +110,8 @@ def collect(
     results = [
         result
         for result in results
-        if result.scores is not None or result.row.system not in OPTIONAL
+        if result.scores is not None
+        or (result.row.system not in OPTIONAL and result.row.tag != "second")
     ]
     base = (results[0].scores or {}).get("wer")
     return results[:1] + [_with_change(result, base) for result in results[1:]]

@@ -4,6 +4,7 @@ The CTC prefix score of Watanabe et al. (IEEE JSTSP 2017, section IV.C), for a h
 letters and hypotheses of an LLM's tokens: a token is scored by the letters it spells.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,12 @@ class CTCPrefixScorer:
         log_probs[..., 0] = log_probs[..., 0].masked_fill(padding, 0.0)
         self.log_probs = log_probs.transpose(1, 2).contiguous()  # [B, K, T]
         self.spelling, self.eos_id = spelling, eos_id
+
+    def expand(self, n: int) -> "CTCPrefixScorer":
+        """Of ``n`` texts of the one utterance."""
+        expanded = copy.copy(self)
+        expanded.log_probs = self.log_probs.expand(n, -1, -1)
+        return expanded
 
     def initial(self, n: int) -> _Prefixes:
         """The empty strings, one for each utterance."""

@@ -1,0 +1,68 @@
+"""Phrases that are spelt alike, against a search through all of them."""
+
+import random
+
+import jiwer
+import pytest
+
+from spft.errors import UserError
+from spft.search.phrases import Phrases
+
+NAMES = ["the weeknd", "beyonce", "motorhead", "hey jude", "too poetic", "song"]
+
+
+def naive(text, phrases, distance):
+    """Each variant and its distance, by trying everything."""
+    words, found = text.split(), {}
+    for i in range(len(words)):
+        for j in range(i + 1, len(words) + 1):
+            heard = "".join(words[i:j])
+            for phrase in phrases:
+                said = phrase.replace(" ", "")
+                longer = max(len(heard), len(said))
+                errors = jiwer.process_characters(heard, said)
+                edits = errors.substitutions + errors.insertions + errors.deletions
+                variant = " ".join([*words[:i], phrase, *words[j:]])
+                if edits <= distance * longer and variant != text:
+                    share = edits / longer
+                    found[variant] = min(share, found.get(variant, 1.0))
+    return found
+
+
+def test_what_was_heard_leads_to_what_was_said():
+    phrases = Phrases(NAMES)
+    assert phrases.variants("play the weekend", 1) == ["play the weeknd"]
+    assert "play beyonce now" in phrases.variants("play be on c now", 5)
+    assert "play motorhead" in phrases.variants("play motor head", 5)
+    assert phrases.variants("", 5) == []
+    assert Phrases([]).variants("play it", 5) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_trying_everything(seed):
+    rng = random.Random(seed)
+    alphabet = "abc"
+    words = ["".join(rng.choices(alphabet, k=rng.randint(1, 4))) for _ in range(12)]
+    phrases = [" ".join(rng.sample(words, rng.randint(1, 3))) for _ in range(15)]
+    text = " ".join(rng.choices(words, k=4))
+    expected = naive(text, phrases, 0.4)
+    found = Phrases(phrases, distance=0.4).variants(text, 1000)
+    assert set(found) == set(expected)
+    distances = [expected[variant] for variant in found]
+    assert distances == sorted(distances)
+    assert Phrases(phrases, distance=0.4).variants(text, 3) == found[:3]
+
+
+def test_of_a_directory(tmp_path):
+    with pytest.raises(UserError, match="text"):
+        Phrases.of(tmp_path)
+    (tmp_path / "text").write_text("a play hey jude\nb stop\n")
+    assert Phrases.of(tmp_path).phrases == [
+        *("hey", "hey jude", "jude", "play", "play hey", "play hey jude", "stop")
+    ]
+    (tmp_path / "entities").write_text("a\t[]\nb\t[]\n")
+    assert "play hey" in Phrases.of(tmp_path).phrases, "no entity: all phrases"
+    (tmp_path / "entities").write_text(
+        'a\t[{"type": "track", "text": "hey jude", "start": 1, "end": 3}]\nb\t[]\n'
+    )
+    assert Phrases.of(tmp_path).phrases == ["hey jude"]

@@ -1,0 +1,107 @@
+"""The second pass asks the judges of the search, and chooses their weights."""
+
+import itertools
+
+import pytest
+import torch
+from beam_helpers import BOS, EOS, random_prefix, tiny_llama
+
+from spft.search.beam import BeamSearch, BeamSearchConfig
+from spft.search.ctc import CTCPrefixScorer, Spelling
+from spft.search.scorers import WeightedScorer
+from spft.search.second_pass import Candidates, choose_weights, score_tokens
+
+VOCABULARY = ["", "<s>", "</s>", "a", "b", "ab", " a", "ba b", "aa"]
+VOCABULARY += [""] * (37 - len(VOCABULARY))
+
+
+class Bigram:
+    """A language model of one matrix: a full scorer without a library around it."""
+
+    def __init__(self):
+        torch.manual_seed(1)
+        self.log_probs = torch.randn(37, 37).log_softmax(-1)
+
+    def initial(self, n):
+        return None
+
+    def score(self, tokens, state):
+        return self.log_probs[tokens], None
+
+    def select(self, state, index):
+        return None
+
+
+def test_texts_are_judged_as_in_the_search():
+    torch.manual_seed(0)
+    log_probs = (2 * torch.randn(2, 15, 4)).log_softmax(-1)
+    spelling, lengths = Spelling.of(VOCABULARY, " ab"), torch.tensor([15, 11])
+    ctc = CTCPrefixScorer(log_probs, lengths, spelling, EOS)
+    scorers = {"lm": WeightedScorer(Bigram(), 1.0), "ctc": WeightedScorer(ctc, 1.0)}
+    config = BeamSearchConfig(length_penalty=0.0)
+    search = BeamSearch(tiny_llama(37), BOS, EOS, scorers, config)
+    for row, nbest in enumerate(search(random_prefix([3, 5]), [9, 9])):
+        whole = [h for h in nbest if not h.truncated]
+        assert len({len(h.tokens) for h in whole}) > 1
+        tokens = [h.tokens for h in whole]
+        alone = CTCPrefixScorer(
+            log_probs[row : row + 1, : lengths[row]], lengths[row, None], spelling, EOS
+        )
+        for name, judge in (("lm", Bigram()), ("ctc", alone.expand(len(tokens)))):
+            torch.testing.assert_close(
+                score_tokens(judge, tokens, BOS, EOS),
+                torch.tensor([h.parts[name] for h in whole]),
+                atol=1e-3,
+                rtol=1e-4,
+            )
+
+
+def random_candidates(utterances=12):
+    torch.manual_seed(3)
+    found = {}
+    for u in range(utterances):
+        texts = [f"text {n}" for n in range(5)]
+        log_probs = {
+            name: (-10 * torch.rand(5)).tolist()
+            for name in ("llm", "ctc", "ngram", "first_pass")
+        }
+        found[f"u{u}"] = Candidates(texts, [[4] * (n + 1) for n in range(5)], log_probs)
+    return found
+
+
+def test_the_weighted_sum_ranks():
+    candidates = random_candidates()["u0"]
+    weights = {"ctc": 0.5, "ngram": 2.0}
+    ranked = candidates.ranked(weights, length_bonus=1.5)
+    for hypothesis in ranked:
+        n = len(hypothesis.tokens) - 1
+        logs = {name: row[n] for name, row in candidates.log_probs.items()}
+        expected = logs["llm"] + 0.5 * logs["ctc"] + 2 * logs["ngram"] + 3.0 * (n + 2)
+        assert hypothesis.score == pytest.approx(expected)
+        assert set(hypothesis.parts) == {"llm", "ctc", "ngram", "length"}
+    scores = [hypothesis.score for hypothesis in ranked]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_weights_of_fewest_errors_are_found():
+    candidates = random_candidates()
+    grids = {"ctc": [0.0, 0.5, 1.0], "ngram": [0.0, 1.0, 3.0], "lm": [0.0, 1.0]}
+    # Right is what some weights on the grid put first; they are to be found again.
+    secret = {"ctc": 1.0, "ngram": 3.0}
+    right = {u: c.ranked(secret, 1.0)[0].tokens for u, c in candidates.items()}
+
+    def errors(nbests):
+        return sum(nbests[u][0].tokens != right[u] for u in right)
+
+    start = {"ctc": 0.0, "ngram": 0.0, "lm": 5.0}
+    weights, sweep = choose_weights(candidates, grids, 1.0, errors, start)
+    assert weights.keys() == {"ctc", "ngram"}, "no such judge: no weight for it"
+    rates = {
+        (a, b): errors(
+            {u: c.ranked({"ctc": a, "ngram": b}, 1.0) for u, c in candidates.items()}
+        )
+        for a, b in itertools.product(grids["ctc"], grids["ngram"])
+    }
+    assert rates[weights["ctc"], weights["ngram"]] == min(rates.values()) == 0
+    for row in sweep:
+        assert row["error"] == rates[row["ctc"], row["ngram"]]
