@@ -29,12 +29,16 @@ class Domain:
         weights: of these in the search.
         names: the entities of its adaptation text, a name and its type a line; None
             if they are not known.
+        second: weights of the second pass; none: there is no second pass.
+        phrases: of its adaptation text, one a line, for the second pass.
     """
 
     model: Path
     external: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     names: Path | None = None
+    second: dict[str, float] = field(default_factory=dict)
+    phrases: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def open_pack(path: str | Path) -> Pack:
             {kind: folder / where for kind, where in keys["external"].items()},
             keys["weights"],
             folder / keys["names"] if keys.get("names") else None,
+            keys.get("second", {}),
+            folder / keys["phrases"] if keys.get("phrases") else None,
         )
         for name, keys in manifest["domains"].items()
     }
@@ -117,6 +123,7 @@ def write_pack(
             write_weights(root / name, read_weights(domain.model))
             shutil.copy(domain.model / "config.yaml", root / name)
             keys = {"model": name, "external": {}, "weights": domain.weights}
+            keys["second"] = domain.second
             for kind, folder in domain.external.items():
                 target = root / name / kind
                 target.mkdir()
@@ -126,9 +133,12 @@ def write_pack(
                     if path.exists():
                         shutil.copy(path.resolve(), target / path.name)
                 keys["external"][kind] = f"{name}/{kind}"
-            if domain.names:
-                shutil.copy(domain.names, root / name / "names.tsv")
-                keys["names"] = f"{name}/names.tsv"
+            tables = {"names": (domain.names, "names.tsv")}
+            tables["phrases"] = domain.phrases, "phrases.txt"
+            for key, (table, target) in tables.items():
+                if table:
+                    shutil.copy(table, root / name / target)
+                    keys[key] = f"{name}/{target}"
             manifest["domains"][name] = keys
         text = yaml.safe_dump(manifest, sort_keys=False)
         (root / MANIFEST).write_text(text, encoding="utf-8")

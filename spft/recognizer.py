@@ -22,7 +22,9 @@ from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
 from spft.search.ctc import CTCPrefixScorer, Spelling
 from spft.search.neural_lm import NeuralLM
 from spft.search.ngram import NgramLM
+from spft.search.phrases import Phrases
 from spft.search.scorers import PartialScorer, Scorer, WeightedScorer
+from spft.search.second_pass import SecondPass
 
 
 class Recognizer:
@@ -81,12 +83,27 @@ class Recognizer:
         return Moonshine(resolve(self.model.encoder.extractor), self.llm.device.type)
 
     def recognise(
-        self, waveforms: list[np.ndarray], weights: dict[str, float]
+        self,
+        waveforms: list[np.ndarray],
+        weights: dict[str, float],
+        phrases: Phrases | None = None,
+        second: dict[str, float] | None = None,
     ) -> list[list[Hypothesis]]:
-        """N-best lists of samples (``[N]``, 16 kHz, ±1), in their order."""
+        """N-best lists of samples (``[N]``, 16 kHz, ±1), in their order.
+
+        Args:
+            waveforms: one utterance each.
+            weights: of the external LMs in the search.
+            phrases: of the domain, for a second pass; None: there is none.
+            second: weights of that pass.
+        """
         names = [str(i) for i in range(len(waveforms))]
         speech = Waveforms(dict(zip(names, waveforms, strict=True)), self.hearing)
         results = self.decode(speech, weights)
+        if phrases is not None:
+            found = SecondPass(self, phrases).candidates(speech, results)
+            bonus = self.config.lm_length_bonus
+            results = {u: c.ranked(second or {}, bonus) for u, c in found.items()}
         return [results[name] for name in names]
 
     def decode(

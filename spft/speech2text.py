@@ -7,7 +7,7 @@ asr("request.wav")[0].text
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,11 @@ import numpy as np
 
 from spft.data.audio import SAMPLE_RATE, read_audio
 from spft.data.own_domain import Lexicon, read_lexicon
+from spft.data.table import read_lines
 from spft.errors import UserError
-from spft.pack import Pack, open_pack
+from spft.pack import Domain, Pack, open_pack
 from spft.recognizer import Recognizer
+from spft.search.phrases import Phrases
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Speech2Text:
         chosen = pack.domains[self.domain]
         keep = len(pack.domains) > 1
         self.recognizer = Recognizer(chosen.model, config, chosen.external, keep=keep)
+        self.phrases = _phrases(chosen)
 
     @classmethod
     def from_pretrained(
@@ -73,12 +76,29 @@ class Speech2Text:
                 lexicon.add(read_lexicon(domain.names))
         return lexicon
 
+    def add_names(self, names: Iterable[str]) -> None:
+        """Let the second pass look for these too, in the domain that is in use.
+
+        Raises:
+            UserError: the domain has no second pass.
+        """
+        from spft.data.normalize import normalize
+
+        if self.phrases is None:
+            raise UserError(
+                f"domain {self.domain!r} has no second pass, which looks for names; "
+                "run stage 7 with external LMs, then pack it again"
+            )
+        known = self.phrases.phrases
+        self.phrases = Phrases([*known, *(normalize(name) for name in names)])
+
     def use(self, domain: str) -> None:
         """Change to another domain: its adapter and its LMs."""
         if self._checked(domain) != self.domain:
             chosen = self.pack.domains[domain]
             self.recognizer.switch(chosen.model, chosen.external)
             self.domain = domain
+            self.phrases = _phrases(chosen)
 
     def __call__(
         self, speech: str | Path | np.ndarray, rate: int = SAMPLE_RATE
@@ -97,19 +117,26 @@ class Speech2Text:
         from spft.data.normalize import normalize
 
         waveforms = [_samples(item, rate) for item in speech]
-        weights = self.pack.domains[self.domain].weights
+        domain = self.pack.domains[self.domain]
+        nbests = self.recognizer.recognise(
+            waveforms, domain.weights, self.phrases, domain.second
+        )
         return [
             [
                 Transcript(normalize(self.recognizer.text(h)), h.score, h.parts)
                 for h in nbest
             ]
-            for nbest in self.recognizer.recognise(waveforms, weights)
+            for nbest in nbests
         ]
 
     def _checked(self, domain: str) -> str:
         if domain not in self.pack.domains:
             raise UserError(f"no domain {domain!r}; there is {', '.join(self.domains)}")
         return domain
+
+
+def _phrases(domain: Domain) -> Phrases | None:
+    return Phrases(read_lines(domain.phrases)) if domain.phrases else None
 
 
 def _samples(speech: str | Path | np.ndarray, rate: int) -> np.ndarray:

@@ -81,7 +81,7 @@ def test_tiny_recipe_ends_in_a_scored_comparison(tiny):
     exp = ROOT / "exp" / "tiny"
     for domain in ("music", "chatbot"):
         for system in SYSTEMS:
-            for tag in ("plain", "lm"):
+            for tag in ("plain", "lm", "second"):
                 decode = exp / domain / system / f"decode_{tag}"
                 for name in (f"{domain}_test", "general_test"):
                     folder = decode / name
@@ -92,7 +92,7 @@ def test_tiny_recipe_ends_in_a_scored_comparison(tiny):
                             .splitlines())  # fmt: skip
                     assert len((folder / "text").read_text().splitlines()) == n
                 weights = json.loads((decode / "decode.json").read_text())["weights"]
-                assert bool(weights) == (tag == "lm")
+                assert bool(weights) == (tag != "plain")
     for word in ("music", "chatbot", "WER", "EER", "soft prompt", "no prompt"):
         assert word in result.stdout
     results = (exp / "RESULTS.md").read_text()
@@ -112,7 +112,7 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
     monkeypatch.setattr("sys.argv", command)
     transcribe.main()
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    decodes = {"base": "base/decode_plain", "music": "soft_prompt/decode_lm"}
+    decodes = {"base": "base/decode_plain", "music": "soft_prompt/decode_second"}
     expected = {
         domain: read_table(exp / "music" / decode / "music_test/text", allow_empty=True)
         for domain, decode in decodes.items()

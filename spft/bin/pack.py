@@ -4,8 +4,9 @@
         --out exp/pack.zip
 
 For each domain: the system's adapters, prompt and configuration, its external LMs with
-the weights that stage 7 chose on dev; and the baseline, as the domain ``base``. The
-pretrained models are named with checksums, not packed.
+the weights that stage 7 chose on dev, the phrases for its second pass; and the
+baseline, as the domain ``base``. The pretrained models are named with checksums, not
+packed.
 """
 
 import argparse
@@ -35,6 +36,7 @@ def main() -> None:
     args = get_parser().parse_args()
     from spft.bin.decode import DecodeConfig
     from spft.pack import BASE, Domain, write_pack
+    from spft.search.phrases import Phrases
 
     domains = {}
     for item in args.systems:
@@ -53,11 +55,16 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         for name in domains.keys() - {BASE} if args.data else ():
-            table = args.data / f"{name}_text" / "train" / "entities"
-            if table.exists():
+            text = args.data / f"{name}_text" / "train"
+            if (text / "entities").exists():
                 names = Path(temporary) / f"{name}.tsv"
-                write_names(table, names)
+                write_names(text / "entities", names)
                 domains[name] = replace(domains[name], names=names)
+            if domains[name].second:
+                phrases = Path(temporary) / f"{name}.txt"
+                lines = "\n".join(Phrases.of(text).phrases)
+                phrases.write_text(lines + "\n", encoding="utf-8")
+                domains[name] = replace(domains[name], phrases=phrases)
         write_pack(domains, DecodeConfig.read(args.config), args.out, args.results)
     size = args.out.stat().st_size / 1e6
     print(f"{args.out}: {', '.join(domains)}; {size:.1f} MB")
@@ -77,12 +84,19 @@ def find_domain(exp: Path, domain: str, system: str):
     from spft.pack import Domain
 
     folder = exp / domain / system
-    report = folder / "decode_lm" / "decode.json"
-    if not report.exists():
-        return Domain(folder)
-    weights = json.loads(report.read_text(encoding="utf-8"))["weights"]
-    used = {name: weight for name, weight in weights.items() if weight}
-    return Domain(folder, {name: exp / domain / name for name in used}, used)
+    weights: dict[str, dict[str, float]] = {}
+    for tag in ("lm", "second"):
+        report = folder / f"decode_{tag}" / "decode.json"
+        found = {}
+        if report.exists():
+            found = json.loads(report.read_text(encoding="utf-8"))["weights"]
+        weights[tag] = {name: weight for name, weight in found.items() if weight}
+    external = {
+        name: exp / domain / name
+        for name in ("lm", "ngram")
+        if name in weights["lm"] | weights["second"]
+    }
+    return Domain(folder, external, weights["lm"], second=weights["second"])
 
 
 if __name__ == "__main__":

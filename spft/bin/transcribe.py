@@ -3,9 +3,10 @@
     python -m spft.bin.transcribe --model music.zip --domain music a.wav recordings/
 
 Takes files, folders and, with ``-``, a list of files from stdin. A recording longer
-than ``--longest`` seconds is cut at its pauses. The text goes to stdout, as lines of
-``file<TAB>text``, as JSON lines or as subtitles; with ``--out`` into a folder, one file
-for each recording.
+than ``--longest`` seconds is cut at its pauses. ``--names`` gives names that the
+domain's text lacks, such as a list of contacts; nothing is trained for them. The text
+goes to stdout, as lines of ``file<TAB>text``, as JSON lines or as subtitles; with
+``--out`` into a folder, one file for each recording.
 """
 
 import argparse
@@ -28,6 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("audio", nargs="+", help="files, folders, or - for a list on stdin")
     add("--model", required=True, type=Path, help="pack, or folder of a trained stage")
     add("--domain", nargs="+", help="of the pack; several: each in turn")
+    add("--names", type=Path, help="more names to look for, one a line")
     add("--format", choices=FORMATS, default="text")
     add("--out", type=Path, help="folder to write, instead of stdout")
     add("--nbest", type=int, default=1, help="hypotheses in JSON (default %(default)s)")
@@ -45,6 +47,7 @@ def main() -> None:
     paths = list(find_audio(args.audio))
     search = {"beam": args.beam, "batch_size": args.batch_size}
 
+    from spft.data.own_domain import read_lexicon
     from spft.speech2text import Speech2Text
 
     asr = Speech2Text.from_pretrained(
@@ -52,6 +55,8 @@ def main() -> None:
     )
     for domain in args.domain or [asr.domain]:
         asr.use(domain)
+        if args.names:
+            asr.add_names(name for name, _ in read_lexicon(args.names))
         several = domain if len(args.domain or []) > 1 else None
         for path in paths:
             result = {"audio": str(path), "domain": domain}

@@ -28,6 +28,11 @@ class SystemRow:
     tag: str
     versus: str | None = None
 
+    @property
+    def optional(self) -> bool:
+        """Whether a run may go without it."""
+        return self.system in OPTIONAL or self.tag == "second"
+
     def folder(self, exp: Path, domain: str) -> Path:
         return exp / domain / self.system / f"decode_{self.tag}"
 
@@ -110,8 +115,7 @@ def collect(
     results = [
         result
         for result in results
-        if result.scores is not None
-        or (result.row.system not in OPTIONAL and result.row.tag != "second")
+        if result.scores is not None or not result.row.optional
     ]
     base = (results[0].scores or {}).get("wer")
     return results[:1] + [_with_change(result, base) for result in results[1:]]

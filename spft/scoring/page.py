@@ -152,7 +152,7 @@ def diagnose(exp: Path, domain: str, rows: Mapping[str, RowScores]) -> list[str]
     if base is None:
         return said
     for key, row in rows.items():
-        if row is base or key == "first_pass" or key.endswith("_lm"):
+        if row is base or key == "first_pass" or row.row.tag != "plain":
             continue
         said += _against_base(row, base)
         fused = rows.get(f"{key}_lm")
