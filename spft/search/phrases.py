@@ -57,7 +57,7 @@ class Phrases:
         from rapidfuzz.distance import Levenshtein
         from rapidfuzz.process import cdist
 
-        words = text.split()
+        words = text.split() if count > 0 else []
         spans = [
             (i, j)
             for i in range(len(words))
