@@ -139,11 +139,11 @@ class Recognizer:
                 frames, lengths = self.encode([speech.load(u) for u in batch])
                 first_pass = speech.transcripts(batch)
                 prefix, limits = self.prefix(frames, lengths, first_pass)
-                ctc = self._ctc(frames, lengths) if config.ctc_weight else {}
-                ctc = {k: WeightedScorer(s, config.ctc_weight) for k, s in ctc.items()}
                 search = BeamSearch(
-                    *(self.llm.model, self.llm.bos, self.llm.eos),
-                    ctc | external,
+                    self.llm.model,
+                    self.llm.bos,
+                    self.llm.eos,
+                    self._ctc(frames, lengths) | external,
                     search_config,
                 )
                 found = search(prefix, limits)
@@ -197,21 +197,23 @@ class Recognizer:
             rescored.append(replace(hypothesis, score=score, parts=parts))
         return sorted(rescored, key=lambda h: -h.score)
 
-    def judges(
-        self, frames: Tensor, lengths: Tensor
-    ) -> dict[str, Scorer | PartialScorer]:
-        """The CTC head of these utterances, if there is one, and the external LMs."""
-        return self._ctc(frames, lengths) | self.scorers
+    @torch.inference_mode()
+    def letters(self, frames: Tensor, lengths: Tensor) -> Tensor | None:
+        """Log-probabilities ``[B, T, K]`` of the CTC head, if there is one."""
+        if not isinstance(self.model.projector, CTCProjector):
+            return None
+        with self.llm.autocast():
+            return self.model.projector.log_probs(frames, lengths)
 
     @torch.inference_mode()
-    def _ctc(self, frames: Tensor, lengths: Tensor) -> dict[str, CTCPrefixScorer]:
-        projector = self.model.projector
-        if not isinstance(projector, CTCProjector):
+    def _ctc(self, frames: Tensor, lengths: Tensor) -> dict[str, WeightedScorer]:
+        if not self.config.ctc_weight:
+            return {}
+        log_probs = self.letters(frames, lengths)
+        if log_probs is None:
             return {}
         if self._spelling is None:
             spelling = Spelling.of(self.llm.pieces(), ALPHABET)
             self._spelling = spelling.to(self.llm.device)
-        with self.llm.autocast():
-            log_probs = projector.log_probs(frames, lengths)
         scorer = CTCPrefixScorer(log_probs, lengths, self._spelling, self.llm.eos)
-        return {"ctc": scorer}
+        return {"ctc": WeightedScorer(scorer, self.config.ctc_weight)}

@@ -4,7 +4,6 @@ The CTC prefix score of Watanabe et al. (IEEE JSTSP 2017, section IV.C), for a h
 letters and hypotheses of an LLM's tokens: a token is scored by the letters it spells.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -85,12 +84,6 @@ class CTCPrefixScorer:
         self.log_probs = log_probs.transpose(1, 2).contiguous()  # [B, K, T]
         self.spelling, self.eos_id = spelling, eos_id
 
-    def expand(self, n: int) -> "CTCPrefixScorer":
-        """Of ``n`` texts of the one utterance."""
-        expanded = copy.copy(self)
-        expanded.log_probs = self.log_probs.expand(n, -1, -1)
-        return expanded
-
     def initial(self, n: int) -> _Prefixes:
         """The empty strings, one for each utterance."""
         blank = torch.nn.functional.pad(self.log_probs[:, 0].cumsum(1), (1, 0))
@@ -157,6 +150,32 @@ class CTCPrefixScorer:
         new_blank = _stay(new_letter[:, :-1], silence)
         score = torch.logsumexp(before + emit, 1)
         return _Prefixes(prefixes.utterance, new_letter, new_blank, letter, score)
+
+
+def score_texts(log_probs: Tensor, texts: list[str], alphabet: str) -> Tensor:
+    """What a CTC head gives to whole texts: log-probabilities ``[N]``.
+
+    Args:
+        log_probs: ``[T, K]`` of one utterance, class 0 the blank.
+        texts: N strings; with a letter that is not in ``alphabet``: minus infinity.
+        alphabet: letters of the classes from 1 on.
+    """
+    index = {letter: i for i, letter in enumerate(alphabet, 1)}
+    known = [all(letter in index for letter in text) for text in texts]
+    spelt = [
+        [index[letter] for letter in text] if ok else []
+        for text, ok in zip(texts, known, strict=True)
+    ]
+    device, count = log_probs.device, len(texts)
+    losses = torch.nn.functional.ctc_loss(
+        log_probs.float()[:, None].expand(-1, count, -1),
+        torch.tensor([letter for row in spelt for letter in row], device=device),
+        torch.full((count,), len(log_probs), device=device),
+        torch.tensor([len(row) for row in spelt], device=device),
+        reduction="none",
+    )
+    unknown = ~torch.tensor(known, device=device)
+    return (-losses).masked_fill(unknown, -torch.inf)
 
 
 def _stay(enter: Tensor, emit: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ judges these and the n-best list alike, with weights of their own, chosen on the
 development set.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,9 @@ from tqdm import tqdm
 from spft.data.normalize import normalize
 from spft.llm import IGNORED
 from spft.prefix import Prefix
+from spft.projector.ctc import ALPHABET
 from spft.search.beam import Hypothesis
-from spft.search.ctc import CTCPrefixScorer
+from spft.search.ctc import score_texts
 from spft.search.phrases import Phrases
 from spft.search.scorers import PartialScorer, Scorer
 
@@ -96,70 +97,108 @@ class SecondPass:
         for u in tqdm(
             speech.lengths, desc=f"second pass {name}", unit="utt", disable=name is None
         ):
-            texts = [normalize(self.recognizer.text(h)) for h in nbests[u]]
-            found[u] = self._judge(speech.load(u), texts, speech.transcripts([u]))
+            found[u] = self._judge(speech.load(u), nbests[u], speech.transcripts([u]))
         return found
 
     @torch.inference_mode()
-    def _judge(self, speech, nbest: list[str], first_pass: list[str] | None):
+    def _judge(
+        self, speech, nbest: list[Hypothesis], first_pass: list[str] | None
+    ) -> Candidates:
         recognizer = self.recognizer
         frames, lengths = recognizer.encode([speech])
-        judges = recognizer.judges(frames, lengths)
-        seeds = list(dict.fromkeys([*nbest[:1], *(first_pass or [])]))
-        texts = list(dict.fromkeys([*nbest, *seeds])) or [""]
-        texts += self._variants(seeds, set(texts), judges)
-
+        letters = recognizer.letters(frames, lengths)
+        heard = [normalize(recognizer.text(h)) for h in nbest]
+        seeds = list(dict.fromkeys([*heard[:1], *(first_pass or [])])) or [""]
+        texts = list(dict.fromkeys([*heard, *seeds]))
+        texts += self._variants(seeds, set(texts), letters)
         tokens = [recognizer.llm.encode(text) for text in texts]
+        log_probs = self._cheap(texts, tokens, letters)
+
+        # The other judges cost most: what they said in the search is not asked again,
+        # if it was said of the same tokens.
+        known = {
+            text: self._said(hypothesis)
+            for text, hypothesis in zip(heard, nbest, strict=True)
+            if not hypothesis.truncated
+            and hypothesis.tokens == recognizer.llm.encode(text)
+        }
         prefix, _ = recognizer.prefix(frames, lengths, first_pass)
-        log_probs = {"llm": self._llm(prefix, tokens)}
-        for name, judge in judges.items():
-            log_probs[name] = self._score(judge, tokens).tolist()
+        ask = {"llm": lambda asked: self._llm(prefix, asked)}
         if recognizer.hearing:
-            log_probs["first_pass"] = recognizer.hearing.score(frames[0], texts)
+            ask["first_pass"] = lambda asked: recognizer.hearing.score(frames[0], asked)
+        for name, judge in ask.items():
+            asked = [text for text in texts if name not in known.get(text, {})]
+            answers = dict(zip(asked, judge(asked), strict=True)) if asked else {}
+            log_probs[name] = [
+                answers[text] if text in answers else known[text][name]
+                for text in texts
+            ]
         return Candidates(texts, tokens, log_probs)
 
-    def _variants(self, seeds: list[str], known: set[str], judges: dict) -> list[str]:
+    def _said(self, hypothesis: Hypothesis) -> dict[str, float]:
+        norm = (len(hypothesis.tokens) + 1) ** self.config.length_penalty
+        weights = {"llm": 1.0, "first_pass": self.config.first_pass_weight}
+        return {
+            name: hypothesis.parts[name] * norm / weight
+            for name, weight in weights.items()
+            if name in hypothesis.parts
+        }
+
+    def _variants(
+        self, seeds: list[str], known: set[str], letters: Tensor | None
+    ) -> list[str]:
         kept: dict[str, float] = {}
         for _ in range(ROUNDS):
-            new = dict.fromkeys(
-                variant
-                for seed in seeds
-                for variant in self.phrases.variants(seed, self.config.variants)
-                if variant not in known and variant not in kept
+            new = list(
+                dict.fromkeys(
+                    variant
+                    for seed in seeds
+                    for variant in self.phrases.variants(seed, self.config.variants)
+                    if variant not in known and variant not in kept
+                )
             )
             if not new:
                 break
             tokens = [self.recognizer.llm.encode(text) for text in new]
-            score = torch.zeros(len(tokens))
-            for name, weight in PRESELECTION.items():
-                if name in judges:
-                    score += weight * self._score(judges[name], tokens)
-            if "ngram" in judges:
-                bonus = self.config.lm_length_bonus * PRESELECTION["ngram"]
-                score += bonus * torch.tensor([len(row) + 1.0 for row in tokens])
-            kept |= zip(new, score.tolist(), strict=True)
+            cheap = self._cheap(new, tokens, letters, PRESELECTION.keys())
+            bonus = self.config.lm_length_bonus * PRESELECTION["ngram"]
+            for n, text in enumerate(new):
+                kept[text] = sum(
+                    w * cheap[k][n] for k, w in PRESELECTION.items() if k in cheap
+                )
+                if "ngram" in cheap:
+                    kept[text] += bonus * (len(tokens[n]) + 1)
             best = sorted(kept.items(), key=lambda item: -item[1])
             kept = dict(best[: self.config.variants_kept])
             seeds = list(kept)
         return list(kept)
 
-    def _llm(self, prefix: Prefix, tokens: list[list[int]]) -> list[float]:
+    def _cheap(
+        self,
+        texts: list[str],
+        tokens: list[list[int]],
+        letters: Tensor | None,
+        only: Collection[str] = ("ctc", *LANGUAGE_MODELS),
+    ) -> dict[str, list[float]]:
+        """What CTC head and external LMs say."""
+        llm, found = self.recognizer.llm, {}
+        if letters is not None and "ctc" in only:
+            found["ctc"] = score_texts(letters[0], texts, ALPHABET).tolist()
+        for name in self.recognizer.scorers.keys() & set(only):
+            scorer = self.recognizer.scorers[name]
+            scores = score_tokens(scorer, tokens, llm.bos, llm.eos, llm.device)
+            found[name] = scores.tolist()
+        return found
+
+    def _llm(self, prefix: Prefix, texts: list[str]) -> list[float]:
         llm = self.recognizer.llm
-        rows = [torch.tensor(row, dtype=torch.long) for row in tokens]
+        rows = [torch.tensor(llm.encode(text), dtype=torch.long) for text in texts]
         lengths = torch.tensor([len(row) for row in rows], device=llm.device)
         text = pad_sequence(rows, batch_first=True, padding_value=IGNORED)
         with llm.autocast():
             losses = llm(prefix, text.to(llm.device), lengths)
         rows = losses.float().split((lengths + 1).tolist())
         return [-row.sum().item() for row in rows]
-
-    def _score(self, judge, tokens: list[list[int]]) -> Tensor:
-        llm = self.recognizer.llm
-        if isinstance(
-            judge, CTCPrefixScorer
-        ):  # of one utterance, whose texts these are
-            judge = judge.expand(len(tokens))
-        return score_tokens(judge, tokens, llm.bos, llm.eos, llm.device).cpu()
 
 
 def score_tokens(

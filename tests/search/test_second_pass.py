@@ -7,7 +7,7 @@ import torch
 from beam_helpers import BOS, EOS, random_prefix, tiny_llama
 
 from spft.search.beam import BeamSearch, BeamSearchConfig
-from spft.search.ctc import CTCPrefixScorer, Spelling
+from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.scorers import WeightedScorer
 from spft.search.second_pass import Candidates, choose_weights, score_tokens
 
@@ -44,16 +44,25 @@ def test_texts_are_judged_as_in_the_search():
         whole = [h for h in nbest if not h.truncated]
         assert len({len(h.tokens) for h in whole}) > 1
         tokens = [h.tokens for h in whole]
-        alone = CTCPrefixScorer(
-            log_probs[row : row + 1, : lengths[row]], lengths[row, None], spelling, EOS
-        )
-        for name, judge in (("lm", Bigram()), ("ctc", alone.expand(len(tokens)))):
+        texts = ["".join(VOCABULARY[t] for t in row).lstrip() for row in tokens]
+        found = {
+            "lm": score_tokens(Bigram(), tokens, BOS, EOS),
+            "ctc": score_texts(log_probs[row, : lengths[row]], texts, " ab"),
+        }
+        for name, scores in found.items():
+            expected = torch.tensor([h.parts[name] for h in whole])
+            possible = expected > -1e3  # more letters than frames: a floor, not -inf
+            assert possible.any()
             torch.testing.assert_close(
-                score_tokens(judge, tokens, BOS, EOS),
-                torch.tensor([h.parts[name] for h in whole]),
-                atol=1e-3,
-                rtol=1e-4,
+                scores[possible], expected[possible], atol=1e-3, rtol=1e-4
             )
+
+
+def test_letters_that_the_head_does_not_know():
+    log_probs = torch.zeros(5, 4).log_softmax(-1)
+    scores = score_texts(log_probs, ["ab", "x", ""], " ab")
+    assert scores[1] == -torch.inf and scores[[0, 2]].isfinite().all()
+    assert scores[2] == pytest.approx(5 * log_probs[0, 0].item())
 
 
 def random_candidates(utterances=12):
