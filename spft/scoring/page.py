@@ -152,7 +152,7 @@ def diagnose(exp: Path, domain: str, rows: Mapping[str, RowScores]) -> list[str]
     if base is None:
         return said
     for key, row in rows.items():
-        if row is base or key == "first_pass" or row.row.tag != "plain":
+        if row is base or key == "first_pass" or row.row.tag == "lm":
             continue
         said += _against_base(row, base)
         fused = rows.get(f"{key}_lm")
@@ -217,18 +217,31 @@ def _overlap(correlation: Mapping[str, float]) -> str:
     return f"LM and decoder {judge} (scores in n-best lists: {shown})"
 
 
+# Why a row may be no better than base, by the tag of its decode.
+REASONS = {
+    "plain": {
+        "eer": "the text may lack these entities, or step 1 learnt nothing",
+        "wer": "forgetting, or training and recognition see different prefixes",
+        "general": "some of the general domain is forgotten",
+    },
+    "second": {
+        "eer": "the text may lack these entities (see EER seen and unseen)",
+        "wer": "dev may be too small for its weights, or unlike the test",
+        "general": "names of the domain are read into other speech",
+    },
+}
+
+
 def _against_base(row: RowScores, base: RowScores) -> list[str]:
     said, label = [], row.row.label
-    for name, reason in (
-        ("eer", "the text may lack these entities, or step 1 learnt nothing"),
-        ("wer", "forgetting, or training and recognition see different prefixes"),
-    ):
+    reasons = REASONS[row.row.tag]
+    for name in ("eer", "wer"):
         ours, theirs = row.scores.get(name), base.scores.get(name)
         if ours is not None and theirs is not None and ours >= theirs:
             said.append(f"{label}: {name.upper()} is {ours:.2f}, no better than base's "
-                        f"{theirs:.2f}: {reason}.")  # fmt: skip
+                        f"{theirs:.2f}: {reasons[name]}.")  # fmt: skip
     ours, theirs = (r.general and r.general.get("wer") for r in (row, base))
     if ours is not None and theirs is not None and ours > theirs:
         said.append(f"{label}: general WER rises from {theirs:.2f} to {ours:.2f}: "
-                    "some of the general domain is forgotten.")  # fmt: skip
+                    f"{reasons['general']}.")  # fmt: skip
     return said
