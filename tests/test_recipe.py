@@ -4,9 +4,12 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from spft.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SYSTEMS = ("base", "no_prompt", "soft_prompt")
@@ -126,6 +129,15 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
         assert all(best["score"] >= other["score"] for other in others)
     # Back in the first domain, nothing of the second is left.
     assert [r["segments"] for r in rows[:2]] == [r["segments"] for r in rows[4:]]
+    names = tmp_path / "names.txt"
+    names.write_text("The Weeknd\nMotorhead\n")
+    monkeypatch.setattr("sys.argv", ["x", "--model", str(exp / "pack.zip"), "--domain",
+                        "music", "--names", str(names), *audio.values()])  # fmt: skip
+    transcribe.main()
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setattr("sys.argv", [*sys.argv[:4], "base", *sys.argv[5:]])
+    with pytest.raises(UserError, match="'base' has no second pass"):
+        transcribe.main()
 
 
 def test_stages_5_to_7_alone(tiny):
