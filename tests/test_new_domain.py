@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from spft.bin import new_domain
+from spft.bin import new_domain, prepare_data
 from spft.data.corpora.mini import read_mini
 from spft.data.own_domain import Lexicon, read_sentences
 from spft.errors import UserError
+from spft.search.phrases import Phrases
 
 TEXT = """\
 Give me 2 Aspirin tablets.
@@ -27,6 +28,7 @@ def files(tmp_path):
     (tmp_path / "notes.txt").write_text(TEXT)
     (tmp_path / "drugs.txt").write_text(
         "Aspirin\tdrug\nparacetamol forte\tdrug\nParacetamol\tdrug\nIbuprofen\n"
+        "Metamizole\n"
     )
     recordings = tmp_path / "recordings"
     recordings.mkdir()
@@ -134,3 +136,19 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
     with pytest.raises(UserError, match=message):
         make(monkeypatch, files, *options)
     assert not (files / "egs2/medical").exists()
+
+
+def test_listed_names_are_looked_for_whether_the_text_has_them_or_not(
+    monkeypatch, files
+):
+    with (files / "notes.txt").open("a") as stream:
+        stream.writelines(f"take pill number {i} now\n" for i in range(60))
+    recipe = make(monkeypatch, files, "--entities", files / "drugs.txt",
+                  "--test", files / "recordings")  # fmt: skip
+    command = ["x", "mini", "--domain", "medical", "--source", recipe / "downloads",
+               "--out", files / "data"]  # fmt: skip
+    monkeypatch.setattr("sys.argv", [str(word) for word in command])
+    prepare_data.main()
+    assert Phrases.of(files / "data/medical_text/train").phrases == [
+        *("aspirin", "ibuprofen", "metamizole", "paracetamol", "paracetamol forte")
+    ]

@@ -84,6 +84,8 @@ def main() -> None:
             {"id": f"{args.name}-adapt-{i:06d}", "text": text}
             for i, text in enumerate(kept, 1)
         ]
+        if args.entities:  # the second pass knows those too that no sentence has
+            shutil.copyfile(args.entities, downloads / "names.txt")
         for name, found in sets.items():
             with open(downloads / f"{name}.jsonl", "w", encoding="utf-8") as stream:
                 for row in found:

@@ -8,6 +8,7 @@ error for the embedded corpora; for the others such lines have been dropped and 
 import argparse
 import logging
 import os
+import shutil
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -205,6 +206,8 @@ def main() -> None:
         name: write_data_dir(args.out / f"{domain}_{name}", utterances)
         for name, utterances in sets.items()
     }
+    if args.source and (names := Path(args.source) / "names.txt").exists():
+        shutil.copy(names, folders["text/train"])  # for the second pass of stage 7
     adaptation = sets.get("text/train")
     texts = [args.out / f"{domain}_{name}" / "text" for name in EVALUATION]
     if adaptation is not None:

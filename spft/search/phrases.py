@@ -32,18 +32,29 @@ class Phrases:
 
     @classmethod
     def of(cls, folder: Path) -> "Phrases":
-        """The entities of a Kaldi directory, or all phrases of its text without them.
+        """The names of a domain, or all phrases of its text where none are known.
+
+        Args:
+            folder: Kaldi directory of the text; its ``entities`` are names, and the
+                lines of ``names.txt``, if it has that, whether the text has them or
+                not.
 
         Raises:
-            UserError: there is neither.
+            UserError: there is no text.
         """
         from spft.data.entities import read_entities
+        from spft.data.normalize import normalize
+        from spft.data.own_domain import read_lexicon
         from spft.data.table import read_table
 
+        names: set[str] = set()
         if (folder / "entities").exists():
             rows = read_entities(folder / "entities").values()
-            if names := {entity.text for row in rows for entity in row}:
-                return cls(names)
+            names = {entity.text for row in rows for entity in row}
+        if (folder / "names.txt").exists():
+            names |= {normalize(name) for name, _ in read_lexicon(folder / "names.txt")}
+        if names:
+            return cls(names)
         sentences = [text.split() for text in read_table(folder / "text").values()]
         return cls(
             " ".join(words[i : i + n])
