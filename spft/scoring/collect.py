@@ -64,7 +64,8 @@ def _rows() -> tuple[SystemRow, ...]:
         versus = other and f"{other}_lm"
         rows.append(SystemRow(fused, f"{label} + LM", system, "lm", versus))
         key, label = f"{system}_second", f"{label} + second pass"
-        rows.append(SystemRow(key, label, system, "second", fused))
+        versus = f"{other}_second" if other else fused
+        rows.append(SystemRow(key, label, system, "second", versus))
     return tuple(rows)
 
 
