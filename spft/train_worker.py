@@ -18,6 +18,12 @@ def main() -> None:
     from spft.task import SpeechLLMTask
 
     SpeechLLMTask.main()
+    # A process that ends while the group has threads running may be aborted.
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
