@@ -65,12 +65,14 @@ class TransformersEncoder(AbsEncoder):
             seconds = self.window / 16000
             raise UserError(f"audio of over {seconds:g} s: this encoder hears no more")
         waves = [x[:n].cpu().numpy() for x, n in zip(xs_pad, ilens, strict=True)]
-        inputs = self.features(
-            waves,
-            sampling_rate=16000,
-            return_tensors="pt",
-            padding="max_length" if self.window else "longest",
-        ).to(xs_pad.device)
+        # Whisper's go through torch to NumPy, which knows no bfloat16.
+        with torch.autocast("cpu", enabled=False):  # where they are computed
+            inputs = self.features(
+                waves,
+                sampling_rate=16000,
+                return_tensors="pt",
+                padding="max_length" if self.window else "longest",
+            ).to(xs_pad.device)
         frames = self.model(**inputs).last_hidden_state
         samples = self.window or int(ilens.max())
         lengths = (ilens * frames.shape[1] / samples).ceil().long()
