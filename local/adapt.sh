@@ -71,7 +71,8 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
         decode=(python -m spft.bin.decode --config "$(conf decode.yaml "$domain")"
             --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump"
             --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram"
-            --tune "$data/${domain}_dev" --phrases "${text[0]}" --out "$exp/$domain" "${options[@]}")
+            --tune "$data/${domain}_dev" --phrases "${text[0]}"
+            --out "$exp/$domain" "${options[@]}")
         if [ ${#systems[@]} = 0 ]; then
             : # all decoded
         elif [ "$shards" -gt 1 ]; then

@@ -15,6 +15,9 @@ def test_config_keys_that_nothing_reads(tmp_path):
     path.write_text("beam: 3\nbeam_size: 5\n")
     with pytest.raises(UserError, match="decode.yaml: unknown keys .*beam_size"):
         DecodeConfig.read(str(path))
+    path.write_text("second_pass_weights: {ctc: [0.1], llama: [1.0]}\n")
+    with pytest.raises(UserError, match="unknown judges .*llama"):
+        DecodeConfig.read(str(path))
     with pytest.raises(UserError, match="no such configuration"):
         DecodeConfig.read(str(tmp_path / "none.yaml"))
 

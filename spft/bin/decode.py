@@ -98,6 +98,12 @@ class DecodeConfig:
         if unknown := sorted(keys.keys() - cls.__dataclass_fields__.keys()):
             known = sorted(cls.__dataclass_fields__)
             raise UserError(f"{path}: unknown keys {unknown}; known: {known}")
+        judges = cls.__dataclass_fields__["second_pass_weights"].default_factory()
+        if unknown := sorted(keys.get("second_pass_weights", {}).keys() - judges):
+            raise UserError(
+                f"{path}: second_pass_weights: unknown judges {unknown}; known: "
+                f"{sorted(judges)}"
+            )
         return cls(**keys)
 
 
@@ -146,13 +152,15 @@ def main() -> None:
             raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")
 
     from spft.recognizer import Recognizer
+    from spft.search.phrases import Phrases
 
+    phrases = Phrases.of(args.phrases) if args.phrases else None
     for system, folder in systems:
         recognizer = Recognizer(folder, config, external)
-        decode_system(recognizer, args, fixed, args.out / system)
+        decode_system(recognizer, args, fixed, phrases, args.out / system)
 
 
-def decode_system(recognizer, args, fixed: dict, out: Path) -> None:
+def decode_system(recognizer, args, fixed: dict, phrases, out: Path) -> None:
     """Decode all sets with one model, in the ways that the arguments ask for."""
     searches: dict[tuple, tuple] = {}
 
@@ -175,22 +183,21 @@ def decode_system(recognizer, args, fixed: dict, out: Path) -> None:
         weights, sweep = tune(recognizer, args.tune, search)
     weights = {name: weights[name] for name in recognizer.scorers}
     write_all(out / "decode_lm", search_all(weights), recognizer, weights, sweep)
-    if args.phrases:
-        second, sweep, found = second_pass(recognizer, args, search, weights)
-        write_all(out / "decode_second", found, recognizer, second, sweep)
+    if phrases is not None:
+        chosen, sweep, found = second_pass(recognizer, args, phrases, search, weights)
+        write_all(out / "decode_second", found, recognizer, chosen, sweep)
 
 
-def second_pass(recognizer, args, search, weights: dict[str, float]) -> tuple:
+def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) -> tuple:
     """Look again at what the search with LMs found.
 
     Returns:
         The weights chosen on dev, what was tried, and the results of all sets.
     """
     from spft.data.speech import find_speech
-    from spft.search.phrases import Phrases
     from spft.search.second_pass import SecondPass, choose_weights
 
-    config, again = recognizer.config, SecondPass(recognizer, Phrases.of(args.phrases))
+    config, again = recognizer.config, SecondPass(recognizer, phrases)
 
     def candidates(folder: Path) -> tuple[dict, float]:
         start = time.perf_counter()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 LONGEST = 4  # words of a phrase where the text's entities are not known
+REPLACED = 6  # words at most, one more than the longest phrase has if that is fewer
 
 
 class Phrases:
@@ -19,16 +20,14 @@ class Phrases:
         phrases: of any number of words each, normalised.
         distance: how much of the longer of two spellings may differ (0 to 1), counted
             in letters without spaces.
-        spread: how many words more or fewer than the longest phrase the words that it
-            replaces may be: names are heard as several words.
     """
 
-    def __init__(self, phrases: Iterable[str], distance: float = 0.5, spread: int = 1):
+    def __init__(self, phrases: Iterable[str], distance: float = 0.5):
         self.phrases = sorted(set(phrases) - {""})
         self.distance = distance
         self._letters = [phrase.replace(" ", "") for phrase in self.phrases]
         longest = max((len(phrase.split()) for phrase in self.phrases), default=0)
-        self._longest = min(longest + spread, 6)
+        self._longest = min(longest + 1, REPLACED)  # names are heard as more words
 
     @classmethod
     def of(cls, folder: Path) -> "Phrases":

@@ -54,17 +54,31 @@ class Candidates:
             weights: by judge; what is not there has weight 0, the LLM 1.
             length_bonus: added per token for each unit of the language models' weights.
         """
-        weights = {"llm": 1.0} | {
-            name: weights.get(name, 0.0) for name in self.log_probs if name != "llm"
-        }
-        bonus = length_bonus * sum(weights.get(k, 0.0) for k in LANGUAGE_MODELS)
-        ranked = []
-        for n, tokens in enumerate(self.tokens):
-            parts = {k: w * self.log_probs[k][n] for k, w in weights.items() if w}
-            if bonus:
-                parts["length"] = bonus * (len(tokens) + 1)
-            ranked.append(Hypothesis(tokens, sum(parts.values()), parts))
+        weights = {"llm": 1.0, **weights}
+        weighted = weigh(self.tokens, self.log_probs, weights, length_bonus)
+        ranked = [
+            Hypothesis(tokens, sum(parts.values()), parts)
+            for tokens, parts in zip(self.tokens, weighted, strict=True)
+        ]
         return sorted(ranked, key=lambda hypothesis: -hypothesis.score)
+
+
+def weigh(
+    tokens: list[list[int]],
+    log_probs: Mapping[str, list[float]],
+    weights: Mapping[str, float],
+    length_bonus: float,
+) -> list[dict[str, float]]:
+    """What each judge adds to the score of each text; see :meth:`Candidates.ranked`."""
+    used = {name: w for name, w in weights.items() if w and name in log_probs}
+    bonus = length_bonus * sum(used.get(name, 0.0) for name in LANGUAGE_MODELS)
+    weighted = []
+    for n, row in enumerate(tokens):
+        parts = {name: weight * log_probs[name][n] for name, weight in used.items()}
+        if bonus:
+            parts["length"] = bonus * (len(row) + 1)
+        weighted.append(parts)
+    return weighted
 
 
 class SecondPass:
@@ -111,7 +125,8 @@ class SecondPass:
         seeds = list(dict.fromkeys([*heard[:1], *(first_pass or [])])) or [""]
         texts = list(dict.fromkeys([*heard, *seeds]))
         texts += self._variants(seeds, set(texts), letters)
-        tokens = [recognizer.llm.encode(text) for text in texts]
+        coded = {text: recognizer.llm.encode(text) for text in texts}
+        tokens = list(coded.values())
         log_probs = self._cheap(texts, tokens, letters)
 
         # The other judges cost most: what they said in the search is not asked again,
@@ -119,11 +134,10 @@ class SecondPass:
         known = {
             text: self._said(hypothesis)
             for text, hypothesis in zip(heard, nbest, strict=True)
-            if not hypothesis.truncated
-            and hypothesis.tokens == recognizer.llm.encode(text)
+            if not hypothesis.truncated and hypothesis.tokens == coded[text]
         }
         prefix, _ = recognizer.prefix(frames, lengths, first_pass)
-        ask = {"llm": lambda asked: self._llm(prefix, asked)}
+        ask = {"llm": lambda asked: self._llm(prefix, [coded[text] for text in asked])}
         if recognizer.hearing:
             ask["first_pass"] = lambda asked: recognizer.hearing.score(frames[0], asked)
         for name, judge in ask.items():
@@ -161,13 +175,9 @@ class SecondPass:
                 break
             tokens = [self.recognizer.llm.encode(text) for text in new]
             cheap = self._cheap(new, tokens, letters, PRESELECTION.keys())
-            bonus = self.config.lm_length_bonus * PRESELECTION["ngram"]
-            for n, text in enumerate(new):
-                kept[text] = sum(
-                    w * cheap[k][n] for k, w in PRESELECTION.items() if k in cheap
-                )
-                if "ngram" in cheap:
-                    kept[text] += bonus * (len(tokens[n]) + 1)
+            bonus = self.config.lm_length_bonus
+            parts = weigh(tokens, cheap, PRESELECTION, bonus)
+            kept |= {t: sum(p.values()) for t, p in zip(new, parts, strict=True)}
             best = sorted(kept.items(), key=lambda item: -item[1])
             kept = dict(best[: self.config.variants_kept])
             seeds = list(kept)
@@ -190,9 +200,9 @@ class SecondPass:
             found[name] = scores.tolist()
         return found
 
-    def _llm(self, prefix: Prefix, texts: list[str]) -> list[float]:
+    def _llm(self, prefix: Prefix, tokens: list[list[int]]) -> list[float]:
         llm = self.recognizer.llm
-        rows = [torch.tensor(llm.encode(text), dtype=torch.long) for text in texts]
+        rows = [torch.tensor(row, dtype=torch.long) for row in tokens]
         lengths = torch.tensor([len(row) for row in rows], device=llm.device)
         text = pad_sequence(rows, batch_first=True, padding_value=IGNORED)
         with llm.autocast():
