@@ -14,6 +14,7 @@ baseline=auto      # auto, shipped (weights in the repository) or train
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 general=auto       # general-domain test set: auto, general or librispeech
 methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
+max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 packed=soft_prompt # the method whose systems stage 9 packs
 keep_prompt=false  # also at inference, before the audio
@@ -51,6 +52,7 @@ done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop_stage $stop_stage"
 [ "$preset" = default ] || [ -d "conf/presets/$preset" ] ||
     die "no preset '$preset' in conf/presets/"
+[[ $max_epoch =~ ^([1-9][0-9]*)?$ ]] || die "--max_epoch: a number from 1"
 [[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
 [[ $corpus =~ ^(mini|real)$ ]] || die "--corpus: mini or real"
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||
@@ -121,6 +123,8 @@ launch=()
 [ -z "$launcher" ] || launch=(--launcher "$launcher")
 # A launcher starts one process a GPU.
 espnet_options=(--ngpu "$((ngpu > 1 ? 1 : ngpu))")
+text_options=("${espnet_options[@]}") # of stages 4 and 5
+[ -z "$max_epoch" ] || text_options+=(--max_epoch "$max_epoch")
 
 model() { # model KEY: of the architecture
     python -m spft.bin.show_config "$(conf model.yaml)" "$1"

@@ -27,14 +27,14 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     if on 4 && [[ $methods =~ soft_prompt ]]; then
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
         train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$domain/prompt" \
-            --init "$exp/baseline" -- "${espnet_options[@]}" "${length[@]}"
+            --init "$exp/baseline" -- "${text_options[@]}" "${length[@]}"
     fi
     if on 5; then
         for method in $methods; do
             if [ "$method" = tts ]; then
                 train "$(conf tts.yaml "$domain")" "$data/${domain}_"{tts,dev} \
                     "$exp/$domain/tts" --init "$exp/baseline" -- \
-                    "${espnet_options[@]}"
+                    "${text_options[@]}"
                 continue
             fi
             config=decoder.yaml init=$exp/baseline options=(--adapt "$method")
@@ -45,7 +45,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
                     options+=(--adapt_conf "confusions=$exp/baseline/confusions.json")
             fi
             train "$(conf "$config" "$domain")" "${text[@]}" "$exp/$domain/$method" \
-                --init "$init" -- "${espnet_options[@]}" "${options[@]}"
+                --init "$init" -- "${text_options[@]}" "${options[@]}"
         done
     fi
     if on 6 && ! finished "$exp/$domain/ngram/ngram.arpa"; then

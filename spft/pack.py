@@ -160,31 +160,41 @@ def pretrained_names(config: dict) -> list[str]:
 
 
 def describe(name: str) -> dict[str, str]:
-    """Checksum of a pretrained model and, where we know it, its licence."""
+    """Checksum and licence of a pretrained model; a hub's model card states it."""
+    from huggingface_hub import ModelCard
+
     from spft.pretrained import MODELS
 
-    about = {"sha256": checksum(name)}
+    licence, card = None, _folder(name) / "README.md"
     if name in MODELS:
-        about["licence"] = MODELS[name].licence
-    return about
+        licence = MODELS[name].licence
+    elif card.exists():
+        licence = ModelCard.load(card, ignore_metadata_errors=True).data.license
+    return {"sha256": checksum(name), "licence": str(licence or "not stated")}
 
 
 def checksum(name: str) -> str:
     """sha256 over the weights and the tokenizer of a pretrained model."""
-    from spft.pretrained import resolve
-
-    folder = resolve(name)
-    if not isinstance(folder, Path):  # of a model hub, which keeps its own copy
-        from huggingface_hub import snapshot_download
-
-        patterns = ["*.safetensors", "tokenizer*"]
-        folder = Path(snapshot_download(folder, allow_patterns=patterns))
+    folder = _folder(name)
     digest = hashlib.sha256()
     for pattern in ("*.safetensors", "tokenizer.*"):
         for path in sorted(folder.glob(pattern)):
             with open(path, "rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def _folder(name: str) -> Path:
+    """Where a pretrained model lies."""
+    from spft.pretrained import resolve
+
+    folder = resolve(name)
+    if isinstance(folder, Path):
+        return folder
+    from huggingface_hub import snapshot_download  # a hub's, which keeps its own copy
+
+    patterns = ["*.safetensors", "tokenizer*", "README.md"]
+    return Path(snapshot_download(folder, allow_patterns=patterns))
 
 
 def _unpack(archive: Path) -> Path:

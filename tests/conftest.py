@@ -1,4 +1,9 @@
-"""A tiny random LLM and a tiny data set, made once for all tests."""
+"""A tiny random LLM, a tiny data set and a tiny run, made once for all tests."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +11,7 @@ import soundfile
 import torch
 
 torch.set_num_threads(1)
+ROOT = Path(__file__).parents[1]
 
 SENTENCES = [
     "play the blue song again",
@@ -57,3 +63,28 @@ def tiny_data(tmp_path_factory):
     (paired / "utt2spk").write_text("".join(f"{n} spk\n" for n in names))
     (paired / "spk2utt").write_text("spk " + " ".join(names) + "\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """Runs ``run.sh``."""
+
+    def run(*options):
+        env = {k: v for k, v in os.environ.items() if k != "LIBRISPEECH"}
+        return subprocess.run(
+            [str(ROOT / "run.sh"), *options],
+            cwd=ROOT, capture_output=True, text=True, env=env,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(recipe):
+    """`./run.sh --preset tiny`, all stages, and what stage 4 alone said before."""
+    for folder in ("exp", "data", "dump"):
+        shutil.rmtree(ROOT / folder / "tiny", ignore_errors=True)
+    missing = recipe("--preset", "tiny", "--stage", "4", "--stop_stage", "4")
+    result = recipe("--preset", "tiny")
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result, missing

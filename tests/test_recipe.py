@@ -1,9 +1,7 @@
 """The recipe itself, run for real: the driver, its stages and its complaints."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,16 +13,8 @@ ROOT = Path(__file__).parents[1]
 SYSTEMS = ("base", "no_prompt", "soft_prompt")
 
 
-def run(*options, script="run.sh"):
-    env = {k: v for k, v in os.environ.items() if k != "LIBRISPEECH"}
-    return subprocess.run(
-        [str(ROOT / script), *options],
-        cwd=ROOT, capture_output=True, text=True, env=env,
-    )  # fmt: skip
-
-
-def test_help_names_every_option_and_stage():
-    result = run("--help")
+def test_help_names_every_option_and_stage(recipe):
+    result = recipe("--help")
     assert result.returncode == 0
     source = (ROOT / "run.sh").read_text()
     header = source.split("# Options")[1].split("\n\n")[0]
@@ -48,28 +38,16 @@ def test_help_names_every_option_and_stage():
         (["--stage", "5", "--stop_stage", "4"], ["comes after"]),
         (["--stage"], ["needs a value"]),
         (["--preset", "huge"], ["no preset"]),
+        (["--max_epoch", "none"], ["--max_epoch"]),
         (["--domains", "medical"], ["egs2/medical"]),
     ],
 )
-def test_bad_options_end_in_one_line(options, words):
-    result = run(*options)
+def test_bad_options_end_in_one_line(recipe, options, words):
+    result = recipe(*options)
     assert result.returncode == 1
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ")
     assert all(word in lines[0] for word in words)
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """`./run.sh --preset tiny`, all stages."""
-    import shutil
-
-    for folder in ("exp", "data", "dump"):
-        shutil.rmtree(ROOT / folder / "tiny", ignore_errors=True)
-    missing = run("--preset", "tiny", "--stage", "4", "--stop_stage", "4")
-    result = run("--preset", "tiny")
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result, missing
 
 
 def test_missing_inputs_name_the_stage_to_run(tiny):
@@ -140,12 +118,12 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
         transcribe.main()
 
 
-def test_stages_5_to_7_alone(tiny):
+def test_stages_5_to_7_alone(recipe, tiny):
     exp = ROOT / "exp" / "tiny"
     prompt = (exp / "music" / "prompt" / "model.safetensors").read_bytes()
     before = {d: (exp / d / "soft_prompt" / "decode_plain" / f"{d}_test" / "text")
               .read_text() for d in ("music",)}  # fmt: skip
-    result = run("--preset", "tiny", "--domains", "music",
+    result = recipe("--preset", "tiny", "--domains", "music",
                  "--stage", "5", "--stop_stage", "7")  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     assert (exp / "music" / "prompt" / "model.safetensors").read_bytes() == prompt

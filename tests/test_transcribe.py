@@ -103,3 +103,16 @@ def test_another_base_model_is_refused(tmp_path):
     (model / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UserError, match="its adapters fit no other model"):
         pack.open_pack(tmp_path)
+
+
+def test_licences_of_base_models(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"weights")
+    assert pack.describe(str(model))["licence"] == "not stated"
+    (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
+    assert pack.describe(str(model)) == {
+        "sha256": pack.checksum(str(model)),
+        "licence": "apache-2.0",
+    }
+    assert pack.describe("moonshine-base")["licence"] == "MIT"

@@ -43,13 +43,15 @@ def build(asr):
 
     from spft.pack import BASE
 
-    def compare(path: str | None, domains: list[str]) -> str:
+    def compare(path: str | None, domains: list[str], names: str) -> str:
         if not path:
             raise gradio.Error("Record something or drop an audio file first.")
         try:
             found = {}
             for domain in sorted({*domains, BASE}, key=asr.domains.index):
                 asr.use(domain)
+                if names.strip() and domain != BASE:
+                    asr.add_names(names.splitlines())
                 found[domain] = asr(path)
         except UserError as error:
             raise gradio.Error(str(error)) from error
@@ -61,8 +63,9 @@ def build(asr):
             audio = gradio.Audio(sources=["upload", "microphone"], type="filepath")
             adapted = [domain for domain in asr.domains if domain != BASE]
             chosen = gradio.CheckboxGroup(adapted, value=adapted, label="Domains")
+        names = gradio.Textbox(lines=2, label="Names that may be said, one a line")
         button = gradio.Button("Transcribe", variant="primary")
-        button.click(compare, [audio, chosen], gradio.HTML())
+        button.click(compare, [audio, chosen, names], gradio.HTML())
     return page
 
 
