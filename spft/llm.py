@@ -44,6 +44,8 @@ class LLM(nn.Module):
         lora: keyword arguments of ``peft.LoraConfig`` (``r``, ``lora_alpha``, …), or
             None for no LoRA.
         dropout: attention dropout while training.
+        compile: let torch.compile fuse the model's kernels. The first steps take
+            minutes; a GPU gains it back in a long training.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class LLM(nn.Module):
         dtype: str = "auto",
         lora: dict | None = None,
         dropout: float = 0.0,
+        compile: bool = False,
     ):
         super().__init__()
         path = resolve(name)
@@ -76,6 +79,8 @@ class LLM(nn.Module):
             for name, parameter in self.model.named_parameters():
                 if "lora_" in name:  # small steps would be lost in bfloat16
                     parameter.data = parameter.data.float()
+        if compile:
+            self.model.base_model.compile(dynamic=True)
         self._plain: list[Tensor] = []  # of merged layers, if they are to be unmerged
         self.eos = self.tokenizer.eos_token_id
         bos = self.tokenizer.bos_token_id

@@ -57,6 +57,28 @@ def test_shared_prefix_equals_one_copy_per_sentence(llm, batch):
     assert gradients[0][1].abs().max() > 0
 
 
+def test_compiled_model_learns_the_same(llm, tiny_llm, batch, monkeypatch):
+    # All of torch.compile but its code generation, which takes minutes on a CPU.
+    plain = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "compile",
+        lambda model, **options: plain(model, backend="aot_eager", **options),
+    )
+    lora = {"r": 2, "target_modules": ["q_proj"]}
+    compiled = LLM(str(tiny_llm), dtype="float32", lora=lora, compile=True)
+    compiled.load_state_dict(llm.state_dict())
+    text, lengths = batch
+    prompt = torch.randn(1, 5, llm.width, requires_grad=True)
+    for rows in (len(text), 3):  # another shape
+        pairs = []
+        for model in (llm, compiled):
+            prefix = Prefix(prompt, torch.tensor([5]))
+            loss = model(prefix, text[:rows], lengths[:rows]).mean()
+            pairs.append((loss, *torch.autograd.grad(loss, [prompt])))
+        torch.testing.assert_close(*pairs, rtol=1e-4, atol=1e-6)
+
+
 def test_empty_prefix_is_plain_text(llm, batch):
     text, lengths = batch
     empty = Prefix(torch.zeros(1, 0, llm.width), torch.tensor([0]))
