@@ -182,6 +182,11 @@ def test_kaldi_directory(engine, tmp_path, monkeypatch):
     paths = [line.split()[1] for line in (out / "wav.scp").read_text().splitlines()]
     assert all(soundfile.info(path).samplerate == 16000 for path in paths)
     assert (out / "entities").read_text() == "u1\t[]\n"
+    assert sorted(engine.spoken) == ["good morning", "hello there"]
+    (source / "spoken").write_text("u2 h.t.\n")
+    command(monkeypatch, "--text", source / "text", "--out", out, "--voices", "bf_b")
+    assert engine.spoken[2:] == ["h.t."]  # what is unchanged is not made again
+    assert (out / "text").read_text() == "u1 good morning\nu2 hello there\n"
 
 
 @pytest.mark.parametrize(

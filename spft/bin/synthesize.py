@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from spft import synth
+from spft.data.table import read_table
 from spft.errors import UserError, run
 from spft.files import atomic_write
 
@@ -29,13 +30,17 @@ _STATE = ()  # of a worker process: engine, folder, conditions
 
 @dataclass(frozen=True)
 class Utterance:
-    """What is to be spoken, by which voice, how fast, and where that is written."""
+    """What is to be spoken, by which voice, how fast, and where that is written.
+
+    ``spoken`` is what the voice says instead of ``text``, if anything.
+    """
 
     id: str
     text: str
     speaker: str
     rate: float
     origin: str  # file:line
+    spoken: str | None = None
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -124,15 +129,23 @@ def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Utteran
 
 
 def read_text(path: Path, voices: Iterable[str]) -> Iterator[Utterance]:
-    """Yield the utterances of a Kaldi ``text``, voice and rate drawn from the id."""
+    """Yield the utterances of a Kaldi ``text``, voice and rate drawn from the id.
+
+    A table ``spoken`` beside it says what is read instead of the text of some of them.
+    """
     voices = list(voices)
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a Kaldi text file")
+    beside = path.parent / "spoken"
+    spoken = read_table(beside) if beside.exists() else {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         utterance, _, text = line.strip().partition(" ")
         rng = np.random.default_rng(int(synth.digest("voice", utterance), 16))
         voice, rate = rng.choice(voices), round(float(rng.uniform(0.9, 1.15)), 2)
-        yield Utterance(utterance, text, str(voice), rate, f"{path}:{number}")
+        yield Utterance(
+            *(utterance, text, str(voice), rate, f"{path}:{number}"),
+            spoken.get(utterance),
+        )
 
 
 def check(utterances: list[Utterance], voices: tuple[str, ...]) -> None:
@@ -170,7 +183,7 @@ def synthesize(
     from tqdm import tqdm
 
     keys = {
-        u.id: synth.digest(u.id, u.text, u.speaker, u.rate, engine.name)
+        u.id: synth.digest(u.id, u.spoken or u.text, u.speaker, u.rate, engine.name)
         + synth.digest(asdict(conditions))
         for u in utterances
     }
@@ -232,7 +245,7 @@ def _speak_remembered(utterance: Utterance) -> str:
 
 def _speak(engine, folder: Path, conditions: synth.Conditions, u: Utterance) -> str:
     """Make one file and return its id."""
-    wave = engine.synthesize(u.text, u.speaker, u.rate)
+    wave = engine.synthesize(u.spoken or u.text, u.speaker, u.rate)
     try:
         wave = synth.record(wave, engine.sample_rate, u.id, conditions)
     except ValueError as error:

@@ -1,8 +1,9 @@
 """Kaldi tables and data directories: read, check, write.
 
 A directory holds ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt`` and, optionally,
-``entities``; a text-only one ``text`` and, optionally, ``entities``. Where a corpus has
-no transcripts, ``entities`` stands in for ``text``.
+``entities``; a text-only one ``text`` and, optionally, ``entities`` and ``spoken``,
+what a voice says where that differs from ``text``. Where a corpus has no transcripts,
+``entities`` stands in for ``text``.
 """
 
 import os
@@ -26,7 +27,7 @@ __all__ = [
     "write_data_dir",
     "write_table",
 ]
-FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "entities")
+FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "entities", "spoken")
 
 
 def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utterance]:
@@ -222,3 +223,6 @@ def _write_files(directory: Path, utterances: list[Utterance], audio: bool) -> N
     entities = {u.id: u.entities for u in utterances if u.entities is not None}
     if entities:
         write_entities(directory / "entities", entities)
+    spoken = {u.id: u.spoken for u in utterances if u.spoken not in (None, u.text)}
+    if spoken:
+        write_table(directory / "spoken", spoken)

@@ -172,6 +172,29 @@ def normalize(text: str) -> str:
     return re.sub(r"\b(?:mr|mrs|dr)\b", lambda m: _ABBREVIATIONS[m[0]], text)
 
 
+# Written in capitals and read by letters: EP, NYC. Longer words are if they hold no
+# vowel; Roman numbers are not, nor words that are capitals for their weight.
+_BY_LETTERS = re.compile(
+    r"\b(?![IVX]+\b)(?:[A-Z]{2,3}|[B-DF-HJ-NP-TV-Z]{4,5})\b(?!['’])"
+)
+_SHOUTED = {"add", "all", "and", "it", "not", "pop", "sir", "the"}
+
+
+def spell_out(text: str) -> str:
+    """As :func:`normalize`, for a voice: ``Fly to NYC`` gives ``fly to n.y.c.``.
+
+    A sentence all in capitals says nothing about which words are read by letters.
+    """
+    normal = normalize(text)
+    spelled = {word.lower() for word in _BY_LETTERS.findall(text)} - _SHOUTED
+    if text == text.upper() or not spelled:
+        return normal
+    return " ".join(
+        "".join(f"{letter}." for letter in word) if word in spelled else word
+        for word in normal.split()
+    )
+
+
 NORMALIZERS: dict[str, Callable[[str], str]] = {"english": normalize}
 
 

@@ -16,6 +16,7 @@ class Utterance:
         speaker: None in text-only sets.
         audio: the audio file, None in text-only sets.
         entities: None where the corpus says nothing about entities.
+        spoken: for a voice, where ``text`` would not do: abbreviations by letters.
     """
 
     id: str
@@ -23,3 +24,4 @@ class Utterance:
     speaker: str | None = None
     audio: Path | None = None
     entities: tuple[Entity, ...] | None = None
+    spoken: str | None = None

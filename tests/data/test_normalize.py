@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from spft.data.normalize import get_normalizer, normalize
+from spft.data.normalize import get_normalizer, normalize, spell_out
 from spft.errors import UserError
 
 CASES = {
@@ -56,3 +56,10 @@ def test_registry():
     assert get_normalizer("english") is normalize
     with pytest.raises(UserError, match="'french'.*english"):
         get_normalizer("french")
+
+
+def test_abbreviations_are_spelled_for_a_voice():
+    assert spell_out("Fly to NYC at 5 PM") == "fly to n.y.c. at five p m"
+    assert spell_out("the DJ's World War II EP") == "the dj's world war ii e.p."
+    assert spell_out("Play THE song, DON'T stop ABBA") == "play the song don't stop abba"
+    assert spell_out("FLY TO NYC") == "fly to nyc"

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from spft.data.corpora.files import read_json
 from spft.data.leak import remove_leaks
+from spft.data.normalize import spell_out
 from spft.data.spans import locate
 from spft.data.split import hold_out, sample, unique
 from spft.data.utterance import Utterance
@@ -55,8 +56,11 @@ def read_part(folder: Path, services: Sequence[str] = ()) -> list[Utterance]:
                     lost += missed
                     if text:
                         key = f"{name}-{number:02d}"
+                        spoken = spell_out(turn["utterance"])
                         utterances.append(
-                            Utterance(key, text, entities=tuple(entities))
+                            Utterance(
+                                key, text, entities=tuple(entities), spoken=spoken
+                            )
                         )
             except (KeyError, TypeError) as error:
                 raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spft.data.corpora.files import read_json
 from spft.data.leak import remove_leaks
+from spft.data.normalize import spell_out
 from spft.data.spans import locate
 from spft.data.split import hold_out, sample, unique
 from spft.data.utterance import Utterance
@@ -45,7 +46,9 @@ def read_file(path: Path, intent: str, *, keep_rude: bool = False) -> list[Utter
             rude += 1
         elif normal:
             key = f"snips-{intent.lower()}-{part}-{number:05d}"
-            utterances.append(Utterance(key, normal, entities=tuple(entities)))
+            utterances.append(
+                Utterance(key, normal, entities=tuple(entities), spoken=spell_out(text))
+            )
     if lost or rude:
         _log.warning("%s: left out %d rude sentences and %d entities not on words",
                      path, rude, lost)  # fmt: skip
