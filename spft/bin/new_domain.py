@@ -129,7 +129,7 @@ def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]
 
 
 def held_out(
-    domain: str, sentences: list[str], size: int, voices: Sequence[str]
+    domain: str, sentences: dict[str, str], size: int, voices: Sequence[str]
 ) -> dict[str, list[dict]]:
     """``size`` test and half as many dev sentences, for different voices to speak."""
     from spft.data.split import fraction
@@ -150,6 +150,8 @@ def held_out(
             voice = speakers[name][i % len(speakers[name])]
             rate = round(0.9 + 0.25 * fraction(f"rate {text}"), 2)
             row = {"id": f"{voice}-{domain}-{name}-{i:04d}", "text": text}
+            if sentences[text] != text:
+                row["spoken"] = sentences[text]
             rows.append(row | {"speaker": voice, "rate": rate})
         sets[name] = sorted(rows, key=lambda row: row["id"])
     return sets

@@ -1,9 +1,10 @@
 """Test audio: python -m spft.bin.synthesize --corpus egs2/music/asr1/downloads.
 
 Reads the lines of every ``*.jsonl`` there that have a ``speaker`` and a ``rate`` and
-writes ``audio/<id>.ogg``. With ``--text data/x/text --out data/x_tts`` it makes a Kaldi
-data directory out of text instead, with a voice and a rate drawn for each utterance.
-What is there and unchanged is not made again, so a stopped run can be resumed.
+writes ``audio/<id>.ogg`` (of ``spoken``, where ``text`` is not what a voice should
+read). With ``--text data/x/text --out data/x_tts`` it makes a Kaldi data directory out
+of text instead, with a voice and a rate drawn for each utterance. What is there and
+unchanged is not made again, so a stopped run can be resumed.
 """
 
 import argparse
@@ -119,7 +120,7 @@ def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Utteran
                 if "speaker" in row and "rate" in row:
                     yield Utterance(
                         *(row["id"], row["text"], row["speaker"], float(row["rate"])),
-                        origin,
+                        *(origin, row.get("spoken")),
                     )
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(

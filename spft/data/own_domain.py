@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spft.data.corpora.files import find_audio, read_jsonl
-from spft.data.normalize import normalize
+from spft.data.normalize import normalize, spell_out
 from spft.data.table import read_lines, read_table
 from spft.errors import UserError
 
@@ -67,8 +67,11 @@ def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
         yield text, kind.strip() or UNTYPED
 
 
-def read_sentences(path: Path, lexicon: Lexicon) -> list[str]:
+def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
     """Normalised sentences, each once; entities that JSON lines name are learnt.
+
+    Returns:
+        The sentences and how a voice reads each, see :func:`spell_out`.
 
     Raises:
         UserError: no such file, malformed line, or no sentence in it.
@@ -94,10 +97,10 @@ def read_sentences(path: Path, lexicon: Lexicon) -> list[str]:
             lexicon.add(entities)
     else:
         rows = read_lines(path)
-    sentences = dict.fromkeys(filter(None, map(normalize, rows)))
+    sentences = {text: spell_out(row) for row in rows if (text := normalize(row))}
     if not sentences:
         raise UserError(f"{path}: no sentence in it")
-    return list(sentences)
+    return sentences
 
 
 def read_spoken(path: Path) -> list[Spoken]:
