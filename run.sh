@@ -16,7 +16,7 @@ general=auto       # general-domain test set: auto, general or librispeech
 methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
-packed=soft_prompt # the method whose systems stage 9 packs
+packed=auto        # the method whose systems stage 9 packs; auto: soft_prompt, if trained
 keep_prompt=false  # also at inference, before the audio
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
 launcher=auto      # of training; auto: torchrun for several GPUs; or e.g. "srun …"
@@ -39,8 +39,8 @@ stage  what                     reads                 writes
     5  decoder stage, text only prompt, text          exp/<domain>/<method>
     6  LM training              text                  exp/<domain>/{lm,ngram}
     7  decode and score         all above, test sets  exp/<domain>/<system>/decode_<tag>/
-    8  report                   scores                RESULTS.md
-    9  pack                     one system a domain   exp/pack.zip
+    8  report                   scores                exp/RESULTS.md, exp/report/
+    9  pack                     one system a domain   exp/pack.zip, exp/<domain>/ of one
 (ESPnet's asr.sh counts its stages differently.)
 
 TABLE
@@ -61,7 +61,11 @@ for method in $methods; do
     [[ $method =~ ^(no_prompt|empty_prompt|upsample_mask|soft_prompt|noisy_text|tts)$ ]] ||
         die "--methods: no method '$method' in spft/adapt/"
 done
-[[ " $methods " = *" $packed "* ]] || packed=${methods%% *}
+if [ "$packed" = auto ]; then
+    packed=${methods%% *}
+    [[ " $methods " != *" soft_prompt "* ]] || packed=soft_prompt
+fi
+[[ " $methods " = *" $packed "* ]] || die "--packed: '$packed' is not in --methods"
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
 [[ $resume =~ ^(true|false)$ ]] || die "--resume: true or false"
 [[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
@@ -244,6 +248,16 @@ if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then
         threads=$((OMP_NUM_THREADS / nj))
         export OMP_NUM_THREADS=$((threads > 1 ? threads : 1)) TQDM_MININTERVAL=10
         jobs=()
+        stop_jobs() { # and what they run, when this ends before them
+            local job
+            for job in $(jobs -rp); do
+                # shellcheck disable=SC2046  # a list of numbers
+                kill "$job" $(pgrep -P "$job") 2>/dev/null || true
+            done
+        }
+        trap stop_jobs EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
         for domain in $domains; do
             while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
             adapt "$domain" > >(say_who "$domain") 2>&1 &
@@ -253,8 +267,7 @@ if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then
     fi
 fi
 
-results=RESULTS.md
-[ "$exp" = exp ] || results=$exp/RESULTS.md
+results=$exp/RESULTS.md
 if on 8; then
     # shellcheck disable=SC2086  # a list of names
     python -m spft.bin.report --exp "$exp" --data "$data" --domains $domains \
@@ -262,8 +275,11 @@ if on 8; then
 fi
 
 if on 9; then
-    systems=()
+    systems=() pack=$exp/pack.zip
     for domain in $domains; do systems+=("$domain=$packed"); done
+    if [ ${#systems[@]} = 0 ] || [ -z "$packed" ]; then die "stage 9: no system to pack"; fi
+    # A domain's own recipe leaves the pack of several as it is.
+    [ ${#systems[@]} -gt 1 ] || pack=$exp/$domain/pack.zip
     do_run python -m spft.bin.pack --exp "$exp" --data "$data" --systems "${systems[@]}" \
-        --config "$(conf decode.yaml)" --results "$results" --out "$exp/pack.zip"
+        --config "$(conf decode.yaml)" --results "$results" --out "$pack"
 fi

@@ -24,6 +24,12 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 length=() tests systems options test set decode decodes
     local method system init model config
     local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
+    if [ "$resume" = false ]; then # what these stages make anew is not in old results
+        for system in base $methods; do
+            rm -f "$exp/$domain/$system/decode_second/decode.json"
+        done
+        rm -rf "$exp/log/decode_$domain"
+    fi
     if on 4 && [[ $methods =~ soft_prompt ]]; then
         [ -z "$prompt_vectors" ] || length=(--adapt_conf "length=$prompt_vectors")
         train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$domain/prompt" \
@@ -49,7 +55,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
         done
     fi
     if on 6 && ! finished "$exp/$domain/ngram/ngram.arpa"; then
-        rm -rf "${exp:?}/$domain/lm"
+        rm -rf "${exp:?}/$domain/lm" "$exp/$domain/ngram"
         do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
             --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
         do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \

@@ -31,6 +31,7 @@ class Domain:
             if they are not known.
         second: weights of the second pass; none: there is no second pass.
         phrases: of its adaptation text, one a line, for the second pass.
+        decode: keys of its search; None: the pack's.
     """
 
     model: Path
@@ -39,6 +40,7 @@ class Domain:
     names: Path | None = None
     second: dict[str, float] = field(default_factory=dict)
     phrases: Path | None = None
+    decode: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def open_pack(path: str | Path) -> Pack:
             folder / keys["names"] if keys.get("names") else None,
             keys.get("second", {}),
             folder / keys["phrases"] if keys.get("phrases") else None,
+            keys.get("decode"),
         )
         for name, keys in manifest["domains"].items()
     }
@@ -124,6 +127,8 @@ def write_pack(
             shutil.copy(domain.model / "config.yaml", root / name)
             keys = {"model": name, "external": {}, "weights": domain.weights}
             keys["second"] = domain.second
+            if domain.decode:
+                keys["decode"] = domain.decode
             for kind, folder in domain.external.items():
                 target = root / name / kind
                 target.mkdir()

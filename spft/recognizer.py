@@ -50,8 +50,12 @@ class Recognizer:
         self.scorers: dict[str, Scorer | PartialScorer] = {}
         self._load_external(external)
 
-    def switch(self, folder: str | Path, external: dict[str, Path]) -> None:
-        """Take adapters and LMs of another domain, beside the same LLM (``keep``)."""
+    def switch(self, folder: str | Path, config, external: dict[str, Path]) -> None:
+        """Take adapters, search and LMs of another domain, beside the same LLM.
+
+        Needs ``keep``. A soft prompt is not among them: it is for training.
+        """
+        self.config = config
         self.llm.unmerge()
         switch_model(self.model, folder)
         self.llm.merge(keep=True)

@@ -41,13 +41,11 @@ class Speech2Text:
     """
 
     def __init__(self, pack: Pack, domain: str | None = None, **search):
-        from spft.bin.decode import DecodeConfig
-
-        self.pack = pack
-        config = replace(DecodeConfig(**pack.decode), **search)
+        self.pack, self.search = pack, search
         self.domain = self._checked(domain or self.domains[0])
         chosen = pack.domains[self.domain]
         keep = len(pack.domains) > 1
+        config = self._config(chosen)
         self.recognizer = Recognizer(chosen.model, config, chosen.external, keep=keep)
         self.phrases = _phrases(chosen)
 
@@ -96,7 +94,8 @@ class Speech2Text:
         """Change to another domain: its adapter and its LMs."""
         if self._checked(domain) != self.domain:
             chosen = self.pack.domains[domain]
-            self.recognizer.switch(chosen.model, chosen.external)
+            config = self._config(chosen)
+            self.recognizer.switch(chosen.model, config, chosen.external)
             self.domain = domain
             self.phrases = _phrases(chosen)
 
@@ -128,6 +127,12 @@ class Speech2Text:
             ]
             for nbest in nbests
         ]
+
+    def _config(self, domain: Domain):
+        from spft.bin.decode import DecodeConfig
+
+        keys = self.pack.decode if domain.decode is None else domain.decode
+        return replace(DecodeConfig(**keys), **self.search)
 
     def _checked(self, domain: str) -> str:
         if domain not in self.pack.domains:

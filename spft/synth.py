@@ -78,13 +78,19 @@ def to_kokoro(ipa: str, british: bool) -> str:
     return re.sub("[\u0303\u0329^]", "", text)
 
 
+def find_espeak() -> str:
+    """Path of espeak-ng; UserError if it is not there."""
+    if espeak := shutil.which("espeak-ng"):
+        return espeak
+    raise UserError(
+        "espeak-ng is not on PATH; install it (Debian: apt-get install espeak-ng)"
+    )
+
+
 def phonemize(text: str, british: bool) -> str:
     """Kokoro's phonemes of English ``text``, by espeak-ng."""
-    if not (espeak := shutil.which("espeak-ng")):
-        raise UserError(
-            "espeak-ng is not on PATH; install it (Debian: apt-get install espeak-ng)"
-        )
-    command = [espeak, "-q", "--ipa", "--tie=^", "-v", "en-gb" if british else "en-us"]
+    voice = "en-gb" if british else "en-us"
+    command = [find_espeak(), "-q", "--ipa", "--tie=^", "-v", voice]
     done = subprocess.run(
         [*command, "--stdin"], input=text, capture_output=True, text=True, check=True
     )
@@ -98,6 +104,7 @@ class KokoroEngine:
     sample_rate = 24000
 
     def __init__(self, model: str | Path = "kokoro", threads: int = 1):
+        find_espeak()
         self.folder = Path(resolve(model))
         self.threads = threads
         found = sorted(p.stem for p in (self.folder / "voices").glob("*.bin"))

@@ -97,6 +97,9 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
     run_main(extract_features, monkeypatch, *options)
     assert CountingEncoder.calls == 3
     assert find_speech(data, tmp_path / "dump").lengths == {"b": 40}
+    soundfile.write(tmp_path / "b.wav", rng.uniform(-0.5, 0.5, 8000), 16000)
+    run_main(extract_features, monkeypatch, *options)  # another recording there
+    assert find_speech(data, tmp_path / "dump").lengths == {"b": 20}
     assert find_speech(Path(tmp_path / "nothing"), tmp_path) is None
 
 

@@ -8,7 +8,7 @@ import soundfile
 
 from spft.bin import new_domain, prepare_data
 from spft.data.corpora.mini import read_mini
-from spft.data.own_domain import Lexicon, read_sentences
+from spft.data.own_domain import Lexicon, read_sentences, read_spoken
 from spft.errors import UserError
 from spft.search.phrases import Phrases
 
@@ -102,6 +102,36 @@ def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
     assert rows["dev"][0]["speaker"] == "af_a" != rows["test"][0]["speaker"]
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda spoken: (spoken / "a.txt").unlink(), "a.wav: no a.txt"),
+        (lambda spoken: (spoken / "a.wav").unlink(), "a.txt: no recording"),
+        (
+            lambda spoken: (spoken / "a.txt").write_bytes(b"caf\xe9"),
+            "a.txt:1: not UTF-8",
+        ),
+    ],
+)
+def test_recordings_and_transcripts_belong_together(tmp_path, change, words):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "a.txt").write_text("stop")
+    (tmp_path / "b.OPUS").touch()
+    (tmp_path / "b.txt").write_text("go\non")
+    assert [spoken.text for spoken in read_spoken(tmp_path)] == ["stop", "go on"]
+    change(tmp_path)
+    with pytest.raises(UserError, match=words):
+        read_spoken(tmp_path)
+
+
+def test_kaldi_recordings_are_files(tmp_path):
+    (tmp_path / "text").write_text("a stop\n")
+    for path, words in (("sph2pipe a.sph |", "convert it"), ("a.wav", "no such file")):
+        (tmp_path / "wav.scp").write_text(f"a {path}\n")
+        with pytest.raises(UserError, match=words):
+            read_spoken(tmp_path)
+
+
 def test_other_forms_of_text(files):
     (files / "rows.jsonl").write_text(
         '{"text": "Play ABBA!", "entities": [{"type": "artist", "text": "ABBA"}]}\n'
@@ -153,3 +183,6 @@ def test_listed_names_are_looked_for_whether_the_text_has_them_or_not(
     assert Phrases.of(files / "data/medical_text/train").phrases == [
         *("aspirin", "ibuprofen", "metamizole", "paracetamol", "paracetamol forte")
     ]
+    (recipe / "downloads/names.txt").unlink()
+    prepare_data.main()
+    assert "metamizole" not in Phrases.of(files / "data/medical_text/train").phrases

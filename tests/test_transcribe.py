@@ -77,6 +77,29 @@ def test_files_folders_and_stdin(tmp_path, monkeypatch):
         list(transcribe.find_audio([str(tmp_path / "empty")]))
 
 
+def test_a_bad_recording_does_not_stop_the_others(
+    recording, tmp_path, monkeypatch, capsys
+):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"RIFF")
+    asr = Recogniser()
+    asr.domain, asr.use = "music", lambda domain: None
+    monkeypatch.setattr(
+        "spft.speech2text.Speech2Text.from_pretrained", lambda *_, **__: asr
+    )
+    command = ["x", "--model", "pack.zip", str(bad), str(recording[0])]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(UserError, match="1 of 2 recordings failed"):
+        transcribe.main()
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{recording[0]}\t") and "bad.wav" in shown.err
+    twin = tmp_path / "bad.flac"
+    twin.touch()
+    monkeypatch.setattr("sys.argv", [*command, str(twin), "--out", str(tmp_path)])
+    with pytest.raises(UserError, match="bad.flac: .*bad.wav has that name too"):
+        transcribe.main()
+
+
 def test_what_is_no_pack(tmp_path, monkeypatch):
     monkeypatch.setenv("SPFT_CACHE", str(tmp_path / "cache"))
     with pytest.raises(UserError, match="no such archive"):

@@ -9,11 +9,17 @@ cd "$(dirname "$0")/.."
 tools/setup.sh
 . tools/path.sh
 
+if [[ ${1:-} = -* || $# = 0 ]]; then
+    [[ " $* " = *" --help "* || " $* " = *" -h "* ]] ||
+        echo "error: the domain's name comes first: tools/new_domain.sh NAME --text …" >&2
+    python -m spft.bin.new_domain --help
+    exit 1
+fi
+
 # Paths are the user's, relative to where he is.
-options=() path=false name=
+options=() path=false name=$1
 for option in "$@"; do
     if [ "$path" = true ] && [[ $option != /* ]]; then option=$here/$option; fi
-    [ -n "$name" ] || name=$option
     path=false
     [[ ! $option =~ ^--(text|entities|test|dev)$ ]] || path=true
     options+=("$option")
@@ -21,7 +27,10 @@ done
 python -m spft.bin.new_domain "${options[@]}"
 downloads=egs2/$name/asr1/downloads
 if grep -q '"rate"' "$downloads/test.jsonl"; then
-    # Resumable: `python -m spft.bin.synthesize --corpus …` goes on where it stopped.
-    python -m spft.bin.synthesize --corpus "$downloads" --jobs "$(nproc)"
+    speak=(python -m spft.bin.synthesize --corpus "$downloads" --jobs "$(nproc)")
+    if ! "${speak[@]}"; then
+        echo "the recipe is there; speech goes on by: . tools/path.sh; ${speak[*]}" >&2
+        exit 1
+    fi
 fi
 echo "next: egs2/$name/asr1/run.sh"

@@ -17,7 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -232,7 +232,7 @@ def write_all(
         write_results(out / name, results, recognizer)
     report = {
         "weights": weights,
-        "beam": recognizer.config.beam,
+        "config": asdict(recognizer.config),
         "timing": {name: timing for name, (_, timing) in found.items()},
         "sweep": list(sweep),
     }

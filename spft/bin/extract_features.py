@@ -4,7 +4,7 @@
 
 Writes ``dump/<set>/feats.{scp,ark}``, ``utt2num_frames`` and, by the pretrained decoder
 that came with the encoder, ``first_pass``: normalised transcripts that a projector may
-use. A set whose list of audio files has not changed is skipped.
+use. A set is skipped if neither its list of audio files nor these have changed.
 
 Large sets in shards, each a process of its own, then put together:
 
@@ -15,6 +15,7 @@ Large sets in shards, each a process of its own, then put together:
 
 import argparse
 import hashlib
+import os
 import shutil
 from itertools import batched
 from pathlib import Path
@@ -51,7 +52,7 @@ def main() -> None:
         out = args.dump / folder.name
         if args.shard:
             out = args.dump / f"{folder.name}.{shard}of{shards}"
-        stamp = hashlib.sha256(args.encoder.encode() + table.read_bytes()).hexdigest()
+        stamp = fingerprint(table, args.encoder)
         marker = out / ".done"
         whole = marker.exists() and (out / "first_pass").exists()
         if whole and marker.read_text() == stamp:
@@ -67,6 +68,28 @@ def main() -> None:
         extract(table, out, encoder, shard, shards)
         with atomic_write(marker) as stream:
             stream.write(stamp)
+
+
+def fingerprint(table: Path, encoder: str) -> str:
+    """What stands for the features: the encoder, the list, and its files' size and age.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    from spft.data.table import read_table
+
+    digest = hashlib.sha256(encoder.encode() + table.read_bytes())
+    utterances = read_table(table)
+    for utterance, path in utterances.items():
+        try:
+            file = os.stat(path)
+        except OSError as error:
+            raise UserError(
+                f"{utterances.where(utterance)}: {path}: {error.strerror}; "
+                "run stage 1 again"
+            ) from None
+        digest.update(f"{file.st_size} {file.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def parse_shard(text: str) -> tuple[int, int]:

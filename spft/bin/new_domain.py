@@ -18,6 +18,8 @@ from pathlib import Path
 
 from spft.errors import UserError, run
 
+RESERVED = {"base", "baseline", "general", "librispeech", "log", "report"}
+LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 
 
@@ -41,7 +43,9 @@ def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
     folder = args.egs / args.name
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name) or args.name == "general":
+    if args.name in RESERVED:
+        raise UserError(f"{args.name!r} means something else to run.sh; take another")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise UserError(f"{args.name!r}: a name of lower-case letters, digits and _")
     if folder.exists():
         raise UserError(f"{folder} is there already; remove it or take another name")
@@ -140,7 +144,11 @@ def held_out(
             f"--synthesize {size}: holds out {sum(wanted.values())} sentences, more "
             f"than half of the {len(sentences)} there are; ask for fewer"
         )
-    ranked = sorted(sentences, key=lambda text: fraction(domain + text))
+    short = [text for text in sentences if len(text.split()) <= LONGEST]
+    if sum(wanted.values()) > len(short):
+        raise UserError(f"--synthesize {size}: {len(short)} sentences have at most "
+                        f"{LONGEST} words; ask for fewer")  # fmt: skip
+    ranked = sorted(short, key=lambda text: fraction(domain + text))
     speakers = {"dev": voices[::3], "test": [v for v in voices if v not in voices[::3]]}
     sets = {}
     for name, number in wanted.items():

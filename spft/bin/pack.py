@@ -4,9 +4,9 @@
         --out exp/pack.zip
 
 For each domain: the system's adapters, prompt and configuration, its external LMs with
-the weights that stage 7 chose on dev, the phrases for its second pass; and the
-baseline, as the domain ``base``. The pretrained models are named with checksums, not
-packed.
+the weights that stage 7 chose on dev and the search that it did, the phrases for its
+second pass; and the baseline, as the domain ``base``. The pretrained models are named
+with checksums, not packed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--exp", type=Path, default=Path("exp"), help="default: exp")
     add("--systems", nargs="*", default=[], help="DOMAIN=SYSTEM, e.g. music=no_prompt")
     add("--data", type=Path, help="for the entities of each domain's text")
-    add("--config", help="YAML of the search; default: its built-in values")
+    add("--config", help="YAML of the search where stage 7 did none; default: built in")
     add("--results", type=Path, help="RESULTS.md to pack with them")
     add("--out", type=Path, required=True, help="archive to write")
     return parser
@@ -85,18 +85,27 @@ def find_domain(exp: Path, domain: str, system: str):
 
     folder = exp / domain / system
     weights: dict[str, dict[str, float]] = {}
+    config = None
     for tag in ("lm", "second"):
-        report = folder / f"decode_{tag}" / "decode.json"
-        found = {}
-        if report.exists():
-            found = json.loads(report.read_text(encoding="utf-8"))["weights"]
+        path, report = folder / f"decode_{tag}" / "decode.json", {}
+        if path.exists():
+            report = json.loads(path.read_text(encoding="utf-8"))
+        config = report.get("config", config)
+        found = report.get("weights", {})
         weights[tag] = {name: weight for name, weight in found.items() if weight}
+    if config and config["keep_prompt"]:
+        raise UserError(
+            f"{folder}: decoded with its prompt kept, which a pack of several domains "
+            "cannot do; run stage 7 again without --keep_prompt"
+        )
     external = {
         name: exp / domain / name
         for name in ("lm", "ngram")
         if name in weights["lm"] | weights["second"]
     }
-    return Domain(folder, external, weights["lm"], second=weights["second"])
+    return Domain(
+        folder, external, weights["lm"], second=weights["second"], decode=config
+    )
 
 
 if __name__ == "__main__":

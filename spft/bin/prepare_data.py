@@ -206,8 +206,12 @@ def main() -> None:
         name: write_data_dir(args.out / f"{domain}_{name}", utterances)
         for name, utterances in sets.items()
     }
-    if args.source and (names := Path(args.source) / "names.txt").exists():
-        shutil.copy(names, folders["text/train"])  # for the second pass of stage 7
+    if args.source and "text/train" in folders:  # for the second pass of stage 7
+        names = Path(args.source) / "names.txt"
+        if names.exists():
+            shutil.copy(names, folders["text/train"])
+        else:  # of an earlier preparation
+            (folders["text/train"] / "names.txt").unlink(missing_ok=True)
     adaptation = sets.get("text/train")
     texts = [args.out / f"{domain}_{name}" / "text" for name in EVALUATION]
     if adaptation is not None:

@@ -45,6 +45,8 @@ def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
     paths = list(find_audio(args.audio))
+    if args.out:
+        check_names(paths)
     search = {"beam": args.beam, "batch_size": args.batch_size}
 
     from spft.data.own_domain import read_lexicon
@@ -53,6 +55,7 @@ def main() -> None:
     asr = Speech2Text.from_pretrained(
         args.model, **{key: value for key, value in search.items() if value}
     )
+    failed: list[str] = []
     for domain in args.domain or [asr.domain]:
         asr.use(domain)
         if args.names:
@@ -60,8 +63,26 @@ def main() -> None:
         several = domain if len(args.domain or []) > 1 else None
         for path in paths:
             result = {"audio": str(path), "domain": domain}
-            result |= transcribe(asr, path, args.longest, args.nbest)
+            try:
+                result |= transcribe(asr, path, args.longest, args.nbest)
+            except UserError as error:  # the others are done all the same
+                failed.append(str(path))
+                print(f"error: {error}", file=sys.stderr)
+                continue
             write(result, args.format, args.out, several)
+    if failed:
+        raise UserError(f"{len(set(failed))} of {len(paths)} recordings failed, above")
+
+
+def check_names(paths: list[Path]) -> None:
+    """Raise UserError if two recordings would be written to one file."""
+    known: dict[str, Path] = {}
+    for path in paths:
+        if (other := known.setdefault(path.stem, path)) != path:
+            raise UserError(
+                f"{path}: {other} has that name too, and --out makes one file a name; "
+                "transcribe them in two calls, or rename one"
+            )
 
 
 def find_audio(names: Iterable[str]) -> Iterator[Path]:

@@ -17,6 +17,14 @@ def get_parser() -> argparse.ArgumentParser:
         "--no-audio", action="store_true", help="text-only directories (text, entities)"
     )
     parser.add_argument(
+        "--not-in",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="adaptation text that must hold none of their sentences",
+    )
+    parser.add_argument(
         "--check-audio", action="store_true", help="decode every audio file (slow)"
     )
     parser.add_argument(
@@ -31,6 +39,7 @@ def main() -> None:
     """Check each directory in turn."""
     from spft.data.fix import fix_data_dir
     from spft.data.kaldi import validate_data_dir
+    from spft.data.leak import check_leak
     from spft.data.stats import count
 
     args = get_parser().parse_args()
@@ -41,6 +50,9 @@ def main() -> None:
             directory, audio=not args.no_audio, check_audio=args.check_audio
         )
         print(f"{directory}: valid, {count(utterances)}")
+    texts = [directory / "text" for directory in args.directories]
+    for text in args.not_in:
+        check_leak(text / "text", [path for path in texts if path.exists()])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from spft.data.corpora.files import find_audio, read_jsonl
+from spft.data.corpora.files import AUDIO_SUFFIXES, read_jsonl
 from spft.data.normalize import normalize, spell_out
 from spft.data.table import read_lines, read_table
 from spft.errors import UserError
@@ -122,24 +122,38 @@ def read_spoken(path: Path) -> list[Spoken]:
             _spoken(u, texts[u], speakers.get(u, u), Path(wavs[u]), texts.where(u))
             for u in wavs
         ]
-    transcripts = sorted(path.glob("*.txt"))
+    transcripts = {file.stem: file for file in sorted(path.glob("*.txt"))}
     if not transcripts:
         raise UserError(
             f"{path}: neither wav.scp nor transcripts there; put each recording's "
             "words into a .txt beside it"
         )
-    found = []
-    for transcript in transcripts:
-        audio = find_audio(transcript.with_suffix(""))
-        if audio is None:
-            raise UserError(f"{transcript}: no recording of that name beside it")
-        name, text = transcript.stem, transcript.read_text(encoding="utf-8")
-        found.append(_spoken(name, text, name, audio, str(transcript)))
-    return found
+    recordings = {
+        file.stem: file
+        for file in sorted(path.iterdir())
+        if file.suffix.lower() in AUDIO_SUFFIXES
+    }
+    for name in transcripts.keys() ^ recordings.keys():
+        if name in transcripts:
+            raise UserError(f"{transcripts[name]}: no recording of that name beside it")
+        raise UserError(
+            f"{recordings[name]}: no {name}.txt with its words beside it; add it, or "
+            "take the recording out"
+        )
+    return [
+        _spoken(name, " ".join(read_lines(file)), name, recordings[name], str(file))
+        for name, file in transcripts.items()
+    ]
 
 
 def _spoken(name: str, text: str, speaker: str, audio: Path, where: str) -> Spoken:
     text = normalize(text)
+    if audio.suffix.lower() not in AUDIO_SUFFIXES:
+        raise UserError(
+            f"{where}: {audio}: not a file of {' '.join(AUDIO_SUFFIXES)}; convert it"
+        )
+    if not audio.is_file():
+        raise UserError(f"{where}: {audio}: no such file; write its whole path")
     if not text:
         raise UserError(f"{where}: no words; write what is said, or remove it")
     name = name.replace(" ", "_").replace("/", "_")

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # The general domain: data, features and baseline; then the baseline's error rate on
 # LibriSpeech speakers that it never heard. Needs LIBRISPEECH (tools/db.sh). Takes the
-# driver's options; `--baseline shipped` measures the weights in this repository.
+# driver's options but --preset; `--baseline shipped` measures this repository's weights.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+case " $* " in
+    *" --help "* | *" -h "*) exec ./run.sh --help ;;
+    *" --preset "*) echo "error: --preset: the default models only" >&2 && exit 1 ;;
+esac
 ./run.sh --domains "" --general librispeech --stage 1 --stop_stage 3 "$@"
 . tools/path.sh
 out=exp/librispeech/base/decode_plain/librispeech_test

@@ -9,6 +9,7 @@ from pathlib import Path
 from spft.data.table import read_lines
 from spft.errors import UserError
 
+AUDIO_SUFFIXES = (".flac", ".ogg", ".opus", ".mp3", ".wav")
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +68,5 @@ def read_jsonl(path: Path, keys: tuple[str, ...]) -> Iterator[tuple[str, dict]]:
 
 def find_audio(stem: Path) -> Path | None:
     """The file ``stem`` with one of the known suffixes, or None."""
-    files = [stem.with_name(stem.name + suffix)
-             for suffix in (".flac", ".ogg", ".mp3", ".wav")]  # fmt: skip
+    files = [stem.with_name(stem.name + suffix) for suffix in AUDIO_SUFFIXES]
     return next((file for file in files if file.is_file()), None)

@@ -12,6 +12,9 @@ if [ -e "${recipe}/downloads/adapt.jsonl" ]; then
     python -m spft.bin.prepare_data mini --domain "${domain}" \
         --source "egs2/${domain}/asr1/downloads" "$@"
 else
-    python -m spft.bin.validate_data --no-audio "data/${domain}_text/"{train,dev}
-    python -m spft.bin.validate_data "data/${domain}_"{dev,test}
+    out=data
+    if [ "${1:-}" = --out ]; then out=$2; fi
+    python -m spft.bin.validate_data --no-audio "${out}/${domain}_text/"{train,dev}
+    python -m spft.bin.validate_data "${out}/${domain}_"{dev,test} \
+        --not-in "${out}/${domain}_text/"{train,dev}
 fi
