@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import soundfile
 
 from spft.bin.score import score
 from spft.scoring.collect import collect
-from spft.scoring.page import interval, score_correlation, write_page
+from spft.scoring.page import _against_base, interval, score_correlation, write_page
 
 
 @pytest.fixture
@@ -68,6 +69,19 @@ def test_diagnosis_names_what_did_not_help(scored):
     said = " ".join(content_of(stream.getvalue())["music"]["diagnosis"])
     assert "soft prompt: EER is 100.00, no better than base's 100.00" in said
     assert "soft prompt: WER is 40.00, no better than base's 20.00" in said
+
+
+def test_diagnosis_names_what_the_second_pass_broke():
+    def row(tag, **scores):
+        about = SimpleNamespace(label=f"base {tag}", tag=tag)
+        return SimpleNamespace(row=about, scores=scores, general={"wer": 1.0})
+
+    base = row("plain", wer=4.0, eer=13.0, eer_unseen=25.0)
+    assert _against_base(row("second", wer=3.5, eer=12.0, eer_unseen=27.0), base) == []
+    said = _against_base(row("second", wer=3.5, eer=12.0, eer_unseen=39.0), base)
+    assert len(said) == 1 and "lacks rises from 25.00 to 39.00" in said[0]
+    seen_only = row("second", wer=3.5, eer=12.0, eer_unseen=None)
+    assert _against_base(seen_only, base) == []
 
 
 def test_the_interval_holds_the_rate():
