@@ -100,6 +100,12 @@ def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
     assert [len(rows[name]) for name in ("adapt", "dev", "test")] == [3, 1, 1]
     assert len({row["text"] for of_set in rows.values() for row in of_set}) == 5
     assert rows["dev"][0]["speaker"] == "af_a" != rows["test"][0]["speaker"]
+    stops = {
+        f"stop {word}": f"Stop {word.upper()}" for word in ("dj", "ep", "tv", "fm")
+    }
+    (row,) = new_domain.held_out("x", stops, 1, Engine.voices)["test"]
+    name = row["text"].split()[1]
+    assert row["spoken"] == f"stop {name[0]}.{name[1]}."
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_other_forms_of_text(files):
     )
     lexicon = Lexicon()
     found = read_sentences(files / "rows.jsonl", lexicon)
-    assert found == {"play abba": "play abba", "stop dj": "stop d.j."}
+    assert found == {"play abba": "Play ABBA!", "stop dj": "Stop, DJ"}
     assert lexicon.find("is it abba")[0]["type"] == "artist"
     kaldi = files / "kaldi"
     kaldi.mkdir()

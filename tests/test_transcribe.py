@@ -9,6 +9,7 @@ import soundfile
 
 from spft import pack
 from spft.bin import transcribe
+from spft.bin.pack import find_domain
 from spft.data.audio import read_audio
 from spft.errors import UserError
 from spft.vad import split
@@ -126,6 +127,19 @@ def test_another_base_model_is_refused(tmp_path):
     (model / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UserError, match="its adapters fit no other model"):
         pack.open_pack(tmp_path)
+
+
+def test_a_pack_searches_as_stage_7_did(tmp_path):
+    folder = tmp_path / "music/soft_prompt/decode_second"
+    folder.mkdir(parents=True)
+    report = {"weights": {"ngram": 1.0}, "config": {"beam": 2, "keep_prompt": False}}
+    (folder / "decode.json").write_text(json.dumps(report))
+    found = find_domain(tmp_path, "music", "soft_prompt")
+    assert found.decode["beam"] == 2 and found.second == {"ngram": 1.0}
+    report["config"]["keep_prompt"] = True
+    (folder / "decode.json").write_text(json.dumps(report))
+    with pytest.raises(UserError, match="decoded with its prompt kept"):
+        find_domain(tmp_path, "music", "soft_prompt")
 
 
 def test_licences_of_base_models(tmp_path):

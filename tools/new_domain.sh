@@ -9,12 +9,13 @@ cd "$(dirname "$0")/.."
 tools/setup.sh
 . tools/path.sh
 
-if [[ ${1:-} = -* || $# = 0 ]]; then
-    [[ " $* " = *" --help "* || " $* " = *" -h "* ]] ||
+case ${1:-} in
+    -h | --help) exec python -m spft.bin.new_domain --help ;;
+    -* | "")
         echo "error: the domain's name comes first: tools/new_domain.sh NAME --text …" >&2
-    python -m spft.bin.new_domain --help
-    exit 1
-fi
+        exit 1
+        ;;
+esac
 
 # Paths are the user's, relative to where he is.
 options=() path=false name=$1

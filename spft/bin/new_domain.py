@@ -136,6 +136,7 @@ def held_out(
     domain: str, sentences: dict[str, str], size: int, voices: Sequence[str]
 ) -> dict[str, list[dict]]:
     """``size`` test and half as many dev sentences, for different voices to speak."""
+    from spft.data.normalize import spell_out
     from spft.data.split import fraction
 
     wanted = {"test": size, "dev": max(1, size // 2)}
@@ -158,8 +159,8 @@ def held_out(
             voice = speakers[name][i % len(speakers[name])]
             rate = round(0.9 + 0.25 * fraction(f"rate {text}"), 2)
             row = {"id": f"{voice}-{domain}-{name}-{i:04d}", "text": text}
-            if sentences[text] != text:
-                row["spoken"] = sentences[text]
+            if (spoken := spell_out(sentences[text], text)) != text:
+                row["spoken"] = spoken
             rows.append(row | {"speaker": voice, "rate": rate})
         sets[name] = sorted(rows, key=lambda row: row["id"])
     return sets

@@ -180,12 +180,12 @@ _BY_LETTERS = re.compile(
 _SHOUTED = {"add", "all", "and", "it", "not", "pop", "sir", "the"}
 
 
-def spell_out(text: str) -> str:
-    """As :func:`normalize`, for a voice: ``Fly to NYC`` gives ``fly to n.y.c.``.
+def spell_out(text: str, normal: str) -> str:
+    """What a voice is to read of ``normal``, the normalised ``text``.
 
-    A sentence all in capitals says nothing about which words are read by letters.
+    ``Fly to NYC`` gives ``fly to n.y.c.``; a sentence all in capitals does not tell
+    which of its words are read by letters, and stays as it is.
     """
-    normal = normalize(text)
     spelled = {word.lower() for word in _BY_LETTERS.findall(text)} - _SHOUTED
     if text == text.upper() or not spelled:
         return normal

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spft.data.corpora.files import AUDIO_SUFFIXES, read_jsonl
-from spft.data.normalize import normalize, spell_out
+from spft.data.normalize import normalize
 from spft.data.table import read_lines, read_table
 from spft.errors import UserError
 
@@ -71,7 +71,7 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
     """Normalised sentences, each once; entities that JSON lines name are learnt.
 
     Returns:
-        The sentences and how a voice reads each, see :func:`spell_out`.
+        The sentences, and each as it is written.
 
     Raises:
         UserError: no such file, malformed line, or no sentence in it.
@@ -97,7 +97,7 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
             lexicon.add(entities)
     else:
         rows = read_lines(path)
-    sentences = {text: spell_out(row) for row in rows if (text := normalize(row))}
+    sentences = {text: row for row in rows if (text := normalize(row))}
     if not sentences:
         raise UserError(f"{path}: no sentence in it")
     return sentences

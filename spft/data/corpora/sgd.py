@@ -56,7 +56,7 @@ def read_part(folder: Path, services: Sequence[str] = ()) -> list[Utterance]:
                     lost += missed
                     if text:
                         key = f"{name}-{number:02d}"
-                        spoken = spell_out(turn["utterance"])
+                        spoken = spell_out(turn["utterance"], text)
                         utterances.append(
                             Utterance(
                                 key, text, entities=tuple(entities), spoken=spoken

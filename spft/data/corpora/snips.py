@@ -46,8 +46,9 @@ def read_file(path: Path, intent: str, *, keep_rude: bool = False) -> list[Utter
             rude += 1
         elif normal:
             key = f"snips-{intent.lower()}-{part}-{number:05d}"
+            spoken = spell_out(text, normal)
             utterances.append(
-                Utterance(key, normal, entities=tuple(entities), spoken=spell_out(text))
+                Utterance(key, normal, entities=tuple(entities), spoken=spoken)
             )
     if lost or rude:
         _log.warning("%s: left out %d rude sentences and %d entities not on words",
