@@ -12,12 +12,14 @@ domains="music chatbot" # recipes below egs2/
 corpus=mini        # of music and chatbot: mini (embedded) or real (SNIPS, SGD)
 baseline=auto      # auto, shipped (weights in the repository) or train
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
+expdir=            # of experiments; empty: exp, in it a folder for preset and corpus
 general=auto       # general-domain test set: auto, general or librispeech
 methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 packed=auto        # the method whose systems stage 9 packs; auto: soft_prompt, if trained
 keep_prompt=false  # also at inference, before the audio
+fusion=true        # false: neither LMs (stage 6) nor the second pass that needs them
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
 launcher=auto      # of training; auto: torchrun for several GPUs; or e.g. "srun …"
 nj=auto            # domains adapted at the same time; auto: one a core
@@ -67,6 +69,7 @@ if [ "$packed" = auto ]; then
 fi
 [[ " $methods " = *" $packed "* ]] || die "--packed: '$packed' is not in --methods"
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
+[[ $fusion =~ ^(true|false)$ ]] || die "--fusion: true or false"
 [[ $resume =~ ^(true|false)$ ]] || die "--resume: true or false"
 [[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
 [[ $backend =~ ^(local|slurm)$ ]] || die "--backend: local or slurm"
@@ -87,6 +90,7 @@ if [ "$preset" = default ]; then data=data dump=dump exp=exp; else
     data=data/$preset dump=dump/$preset exp=exp/$preset
 fi
 if [ "$corpus" = real ]; then data+=/real dump+=/real exp+=/real; fi
+exp=${expdir:-$exp}
 shipped=egs2/librispeech/asr1/baseline
 if [ "$general" = auto ]; then
     if [ -n "$LIBRISPEECH" ] && [ "$preset" != tiny ]; then

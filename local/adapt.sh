@@ -16,7 +16,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
             for method in $methods; do
                 need "$exp/$1/$method/model.safetensors" 5
             done
-            need "$exp/$1/ngram/ngram.arpa" 6
+            [ "$fusion" = false ] || need "$exp/$1/ngram/ngram.arpa" 6
             ;;
     esac
 }
@@ -24,9 +24,11 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 length=() tests systems options test set decode decodes
     local method system init model config
     local text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
+    local tags=(plain lm second) tag
+    [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
         for system in base $methods; do
-            rm -f "$exp/$domain/$system/decode_second/decode.json"
+            rm -f "$exp/$domain/$system"/decode_*/decode.json
         done
         rm -rf "$exp/log/decode_$domain"
     fi
@@ -54,7 +56,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
                 --init "$init" -- "${text_options[@]}" "${options[@]}"
         done
     fi
-    if on 6 && ! finished "$exp/$domain/ngram/ngram.arpa"; then
+    if on 6 && [ "$fusion" = true ] && ! finished "$exp/$domain/ngram/ngram.arpa"; then
         rm -rf "${exp:?}/$domain/lm" "$exp/$domain/ngram"
         do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
             --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
@@ -69,15 +71,17 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
         for system in base $methods; do
             model=$exp/$domain/$system
             [ "$system" != base ] || model=$exp/baseline
-            finished "$exp/$domain/$system/decode_second/decode.json" ||
+            finished "$exp/$domain/$system/decode_${tags[-1]}/decode.json" ||
                 systems+=("$system=$model")
         done
         options=()
-        if [ "$keep_prompt" = true ]; then options=(--keep_prompt); fi
+        if [ "$fusion" = true ]; then
+            options=(--lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram"
+                --tune "$data/${domain}_dev" --phrases "${text[0]}")
+        fi
+        if [ "$keep_prompt" = true ]; then options+=(--keep_prompt); fi
         decode=(python -m spft.bin.decode --config "$(conf decode.yaml "$domain")"
             --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump"
-            --lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram"
-            --tune "$data/${domain}_dev" --phrases "${text[0]}"
             --out "$exp/$domain" "${options[@]}")
         if [ ${#systems[@]} = 0 ]; then
             : # all decoded
@@ -90,7 +94,9 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             decodes=()
             set=$(basename "$test")
             for system in base $methods; do
-                decodes+=("$exp/$domain/$system"/decode_{plain,lm,second}/"$set")
+                for tag in "${tags[@]}"; do
+                    decodes+=("$exp/$domain/$system/decode_$tag/$set")
+                done
             done
             if [ -e "$dump/$set/first_pass" ]; then # what the LLM starts from
                 decodes+=("$exp/$domain/first_pass/decode_plain/$set")

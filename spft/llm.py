@@ -163,7 +163,8 @@ class LLM(nn.Module):
         """Return the negative log-likelihood of every label, in nats.
 
         Args:
-            prefix: what stands before the text, one row for all sentences or one each.
+            prefix: what stands before the text, one row for all sentences, one each,
+                or ``[A, …]``: one for each B / A sentences that follow each other.
             text: ``[B, L]`` token ids, padded with :data:`IGNORED`.
             lengths: ``[B]`` valid tokens of each sentence.
 
@@ -176,7 +177,7 @@ class LLM(nn.Module):
         inputs = F.pad(text, (1, 0), value=self.bos).clamp(min=0)
         labels = F.pad(text, (0, 1), value=IGNORED)
         labels = labels.masked_fill(positions[None, :] == lengths[:, None], self.eos)
-        shared = prefix.batch_size == 1 < text.shape[0]
+        shared = prefix.batch_size < text.shape[0]
         run = self._after_shared_prefix if shared else self._after_own_prefix
         with self._attention():
             hidden = run(prefix, self.embed(inputs), valid)
@@ -209,21 +210,26 @@ class LLM(nn.Module):
     def _after_shared_prefix(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
         # Autograd sums the sentences' gradients into the one prefix's keys and values,
         # so that the result is exact for the prompt and for the decoder.
-        shared, width = None, prefix.embeds.shape[1]
-        if width:
+        shared, starts = None, prefix.lengths
+        if prefix.embeds.shape[1]:
+            before, mask = prefix.left_padded()
             cache = DynamicCache()
             self.model.base_model(
-                inputs_embeds=prefix.embeds.to(embeds.dtype),
+                inputs_embeds=before.to(embeds.dtype),
+                attention_mask=mask.long(),
+                position_ids=(mask.long().cumsum(1) - 1).clamp(min=0),
                 past_key_values=cache,
                 use_cache=True,
             )
-            shared = SharedPrefix(cache)
-        positions = torch.arange(width, width + embeds.shape[1], device=embeds.device)
+            shared = SharedPrefix(cache, None if mask.all() else mask)
+        if len(starts) > 1:
+            starts = starts.repeat_interleave(len(embeds) // len(starts))
+        positions = torch.arange(embeds.shape[1], device=embeds.device)
         return self.model.base_model(
             inputs_embeds=embeds,
             # What is padding comes last, where nothing valid sees it.
             attention_mask=None,
-            position_ids=positions[None, :],
+            position_ids=starts[:, None].to(positions.device) + positions,
             use_cache=False,
             shared_prefix=shared,
         ).last_hidden_state

@@ -57,6 +57,13 @@ def test_shared_prefix_equals_one_copy_per_sentence(llm, batch):
     assert gradients[0][1].abs().max() > 0
 
 
+def test_a_prefix_for_each_group_equals_one_copy_per_sentence(llm, batch):
+    text, lengths = batch
+    few = prefix_rows(llm, [5, 2])
+    each = Prefix(*(t.repeat_interleave(4, 0) for t in (few.embeds, few.lengths)))
+    torch.testing.assert_close(llm(few, text, lengths), llm(each, text, lengths))
+
+
 def test_compiled_model_learns_the_same(llm, tiny_llm, batch, monkeypatch):
     # All of torch.compile but its code generation, which takes minutes on a CPU.
     plain = torch.nn.Module.compile

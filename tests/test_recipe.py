@@ -118,6 +118,34 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
         transcribe.main()
 
 
+def test_the_second_pass_judges_each_utterance_alone(tiny, monkeypatch):
+    from spft.bin.decode import DecodeConfig
+    from spft.data.speech import find_speech
+    from spft.recognizer import Recognizer
+    from spft.search import second_pass
+    from spft.search.phrases import Phrases
+
+    config = DecodeConfig.read("conf/decode.yaml")
+    ngram = {"ngram": ROOT / "exp/tiny/music/ngram"}
+    recognizer = Recognizer(ROOT / "exp/tiny/baseline", config, ngram)
+    speech = find_speech(ROOT / "data/tiny/music_dev", ROOT / "dump/tiny")
+    nbests = recognizer.decode(speech, {})
+    phrases = Phrases.of(ROOT / "data/tiny/music_text/train")
+    found = []
+    for size in (1, 8):
+        monkeypatch.setattr(second_pass, "UTTERANCES", size)
+        again = second_pass.SecondPass(recognizer, phrases)
+        found.append(again.candidates(speech, nbests))
+    alone, together = found
+    assert list(alone) == list(together) == list(speech.lengths)
+    assert any(len(found.texts) > config.beam + 1 for found in alone.values())
+    for u, candidates in alone.items():
+        assert candidates.texts == together[u].texts
+        for judge, log_probs in candidates.log_probs.items():
+            # ESPnet's conformer hears a little of a batch's padding.
+            assert together[u].log_probs[judge] == pytest.approx(log_probs, rel=1e-3)
+
+
 def test_stages_5_to_7_alone(recipe, tiny):
     exp = ROOT / "exp" / "tiny"
     prompt = (exp / "music" / "prompt" / "model.safetensors").read_bytes()

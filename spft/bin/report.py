@@ -44,6 +44,13 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         help="text file of the commands that were run (default: EXP/commands.log)",
     )
+    parser.add_argument(
+        "--seeds",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="experiments that differ from those of --exp by their seed",
+    )
     parser.add_argument("--readme", type=Path, help="page to put the tables into")
     return parser
 
@@ -61,6 +68,9 @@ def main() -> None:
         commands_section(args.commands or args.exp / "commands.log"),
         *(domain_section(args.exp, name, rows) for name, rows in results.items()),
     ]
+    if args.seeds:
+        exps = [args.exp, *args.seeds]
+        sections += [seeds_section(exps, name, args.general) for name in results]
     table = {name: [asdict(row) for row in rows] for name, rows in results.items()}
     with atomic_write(args.exp / "report" / "table.json") as stream:
         json.dump(table, stream, indent=1)
@@ -123,6 +133,16 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
     if with_words:
         parts += [f"### WER of all decodes of {domain}", espnet_table(with_words)]
     return "\n\n".join(parts)
+
+
+def seeds_section(exps: list[Path], domain: str, general: str) -> str:
+    """Each system's error rates under all seeds."""
+    from spft.scoring.collect import collect
+    from spft.scoring.seeds import HEADER, seed_cells
+    from spft.scoring.table import format_table
+
+    rows = seed_cells([collect(exp, domain, general) for exp in exps])
+    return f"## Seeds of {domain}\n\n{format_table(HEADER, rows)}"
 
 
 def fill_readme(path: Path, results: dict[str, list]) -> None:

@@ -76,12 +76,30 @@ class Moonshine:
         logits = self.model(
             encoder_outputs=self._encoded(frames.expand(len(rows), -1, -1), lengths),
             decoder_input_ids=padded[:, :-1],
+            past_key_values=self._attended(frames, len(rows)),
         ).logits
-        chosen = logits.log_softmax(-1).gather(-1, padded[:, 1:, None])[..., 0]
+        chosen = logits.gather(-1, padded[:, 1:, None])[..., 0] - logits.logsumexp(-1)
         return [
             float(row[: len(tokens) - 1].sum())
             for row, tokens in zip(chosen, rows, strict=True)
         ]
+
+    def _attended(self, frames: torch.Tensor, rows: int):
+        """What ``rows`` texts attend to in one utterance's frames, computed once."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        audio = DynamicCache()
+        for i, layer in enumerate(self.model.model.decoder.layers):
+            attention = layer.encoder_attn
+            keys, values = (
+                projection(frames.to(self.device))
+                .view(len(frames), -1, attention.head_dim)
+                .transpose(0, 1)
+                .expand(rows, -1, -1, -1)
+                for projection in (attention.k_proj, attention.v_proj)
+            )
+            audio.update(keys, values, i)
+        return EncoderDecoderCache(DynamicCache(), audio)
 
     def _encoded(self, frames: torch.Tensor, lengths: torch.Tensor):
         """``[B, T, 416]`` and ``[B]`` in the shape that transformers takes."""

@@ -31,7 +31,7 @@ class SystemRow:
     @property
     def optional(self) -> bool:
         """Whether a run may go without it."""
-        return self.system in OPTIONAL or self.tag == "second"
+        return self.system in OPTIONAL or self.tag != "plain"
 
     def folder(self, exp: Path, domain: str) -> Path:
         return exp / domain / self.system / f"decode_{self.tag}"

@@ -28,6 +28,7 @@ from spft.search.scorers import PartialScorer, Scorer
 # thirty, the two best by these held all that was gained.
 PRESELECTION = {"ctc": 1.0, "ngram": 3.0}
 LANGUAGE_MODELS = ("lm", "ngram")  # deletions would please them
+UTTERANCES = 8  # at once: fills a CPU, and a GPU well enough
 ROUNDS = 2  # the second changes the variants kept in the first: two names may be wrong
 
 
@@ -107,47 +108,83 @@ class SecondPass:
             nbests: what was found in it, by utterance.
             name: for the progress bar; None shows none.
         """
+        # By length of text: in the LLM's batches little is padding then.
+        order = sorted(
+            speech.lengths,
+            key=lambda u: -max((len(h.tokens) for h in nbests[u]), default=0),
+        )
         found = {}
-        for u in tqdm(
-            speech.lengths, desc=f"second pass {name}", unit="utt", disable=name is None
-        ):
-            found[u] = self._judge(speech.load(u), nbests[u], speech.transcripts([u]))
-        return found
+        with tqdm(
+            total=len(order), desc=f"second pass {name}", unit="utt", disable=not name
+        ) as bar:
+            for start in range(0, len(order), UTTERANCES):
+                batch = order[start : start + UTTERANCES]
+                found |= self._judge(batch, speech, nbests)
+                bar.update(len(batch))
+        return {u: found[u] for u in speech.lengths}
 
     @torch.inference_mode()
-    def _judge(
-        self, speech, nbest: list[Hypothesis], first_pass: list[str] | None
-    ) -> Candidates:
+    def _judge(self, batch: list[str], speech, nbests) -> dict[str, Candidates]:
         recognizer = self.recognizer
-        frames, lengths = recognizer.encode([speech])
+        frames, lengths = recognizer.encode([speech.load(u) for u in batch])
+        first_pass = speech.transcripts(batch)
         letters = recognizer.letters(frames, lengths)
+        found, known = {}, {}
+        for i, (u, n) in enumerate(zip(batch, lengths.tolist(), strict=True)):
+            found[u] = self._collect(
+                nbests[u],
+                first_pass[i : i + 1] if first_pass else [],
+                None if letters is None else letters[i, :n],
+            )
+            # The other judges cost most: what they said in the search is not asked
+            # again, if it was said of the same tokens.
+            coded = dict(zip(found[u].texts, found[u].tokens, strict=True))
+            said = ((normalize(recognizer.text(h)), h) for h in nbests[u])
+            known[u] = {
+                text: self._said(hypothesis)
+                for text, hypothesis in said
+                if not hypothesis.truncated and hypothesis.tokens == coded[text]
+            }
+        prefix, _ = recognizer.prefix(frames, lengths, first_pass)
+        self._ask("llm", found, known, lambda asked: self._llm(prefix, asked))
+        if recognizer.hearing:
+            rows = [row[:n] for row, n in zip(frames, lengths, strict=True)]
+            self._ask("first_pass", found, known, lambda asked: self._hear(rows, asked))
+        return found
+
+    def _ask(
+        self,
+        name: str,
+        found: dict[str, Candidates],
+        known: dict[str, dict[str, dict[str, float]]],
+        judge: Callable[[list[list[str]]], list[list[float]]],
+    ) -> None:
+        """Add what ``judge`` says of each utterance's texts to ``found``."""
+        asked = [
+            [text for text in candidates.texts if name not in known[u].get(text, {})]
+            for u, candidates in found.items()
+        ]
+        answers = judge(asked)
+        for (u, candidates), texts, log_probs in zip(
+            found.items(), asked, answers, strict=True
+        ):
+            new = dict(zip(texts, log_probs, strict=True))
+            candidates.log_probs[name] = [
+                new[text] if text in new else known[u][text][name]
+                for text in candidates.texts
+            ]
+
+    def _collect(
+        self, nbest: list[Hypothesis], first_pass: list[str], letters: Tensor | None
+    ) -> Candidates:
+        """One utterance's texts, with what the cheap judges say."""
+        recognizer = self.recognizer
         heard = [normalize(recognizer.text(h)) for h in nbest]
-        seeds = list(dict.fromkeys([*heard[:1], *(first_pass or [])])) or [""]
+        seeds = list(dict.fromkeys([*heard[:1], *first_pass])) or [""]
         texts = list(dict.fromkeys([*heard, *seeds]))
         texts += self._variants(seeds, set(texts), letters)
-        coded = {text: recognizer.llm.encode(text) for text in texts}
-        tokens = list(coded.values())
-        log_probs = self._cheap(texts, tokens, letters)
-
-        # The other judges cost most: what they said in the search is not asked again,
-        # if it was said of the same tokens.
-        known = {
-            text: self._said(hypothesis)
-            for text, hypothesis in zip(heard, nbest, strict=True)
-            if not hypothesis.truncated and hypothesis.tokens == coded[text]
-        }
-        prefix, _ = recognizer.prefix(frames, lengths, first_pass)
-        ask = {"llm": lambda asked: self._llm(prefix, [coded[text] for text in asked])}
-        if recognizer.hearing:
-            ask["first_pass"] = lambda asked: recognizer.hearing.score(frames[0], asked)
-        for name, judge in ask.items():
-            asked = [text for text in texts if name not in known.get(text, {})]
-            answers = dict(zip(asked, judge(asked), strict=True)) if asked else {}
-            log_probs[name] = [
-                answers[text] if text in answers else known[text][name]
-                for text in texts
-            ]
-        return Candidates(texts, tokens, log_probs)
+        tokens = [recognizer.llm.encode(text) for text in texts]
+        return Candidates(texts, tokens, self._cheap(texts, tokens, letters))
 
     def _said(self, hypothesis: Hypothesis) -> dict[str, float]:
         norm = (len(hypothesis.tokens) + 1) ** self.config.length_penalty
@@ -193,22 +230,37 @@ class SecondPass:
         """What CTC head and external LMs say."""
         llm, found = self.recognizer.llm, {}
         if letters is not None and "ctc" in only:
-            found["ctc"] = score_texts(letters[0], texts, ALPHABET).tolist()
+            found["ctc"] = score_texts(letters, texts, ALPHABET).tolist()
         for name in self.recognizer.scorers.keys() & set(only):
             scorer = self.recognizer.scorers[name]
             scores = score_tokens(scorer, tokens, llm.bos, llm.eos, llm.device)
             found[name] = scores.tolist()
         return found
 
-    def _llm(self, prefix: Prefix, tokens: list[list[int]]) -> list[float]:
-        llm = self.recognizer.llm
-        rows = [torch.tensor(row, dtype=torch.long) for row in tokens]
+    def _llm(self, prefix: Prefix, asked: list[list[str]]) -> list[list[float]]:
+        llm, most = self.recognizer.llm, max(map(len, asked))
+        if not most:
+            return asked
+        # Each utterance has equally many rows, of which some are empty.
+        filled = [[*texts, *[""] * (most - len(texts))] for texts in asked]
+        rows = [
+            torch.tensor(llm.encode(text), dtype=torch.long)
+            for texts in filled
+            for text in texts
+        ]
         lengths = torch.tensor([len(row) for row in rows], device=llm.device)
         text = pad_sequence(rows, batch_first=True, padding_value=IGNORED)
         with llm.autocast():
             losses = llm(prefix, text.to(llm.device), lengths)
-        rows = losses.float().split((lengths + 1).tolist())
-        return [-row.sum().item() for row in rows]
+        sums = [-row.sum().item() for row in losses.split((lengths + 1).tolist())]
+        return [sums[i * most : i * most + len(texts)] for i, texts in enumerate(asked)]
+
+    def _hear(self, frames: list[Tensor], asked: list[list[str]]) -> list[list[float]]:
+        score = self.recognizer.hearing.score
+        return [
+            score(row, texts) if texts else []
+            for row, texts in zip(frames, asked, strict=True)
+        ]
 
 
 def score_tokens(

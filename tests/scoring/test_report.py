@@ -96,10 +96,7 @@ def test_report(tree, monkeypatch, capsys):
     assert rows["no prompt"].count("***") == 2
     assert "†" not in rows["no prompt"]
     assert "*" not in rows["base"]
-    assert set(rows["base + LM"].replace("base + LM", "").replace("|", "")) == {
-        " ",
-        "–",
-    }
+    assert "base + LM" not in rows  # not decoded
     assert "soft prompt" in printed
     assert cells[1] in printed
     assert "```sh\n./run.sh --stage 1\n```" in text
@@ -109,7 +106,7 @@ def test_report(tree, monkeypatch, capsys):
     table = json.loads((tree / "exp/report/table.json").read_text())["music"]
     shown = [row.key for row in DEFAULT_ROWS if not row.optional]
     assert [row["row"]["key"] for row in table] == shown
-    assert table[4]["p_wer_versus"] < 0.001
+    assert table[-1]["p_wer_versus"] < 0.001
 
 
 def test_tables_go_into_the_readme(tree, monkeypatch):
