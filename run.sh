@@ -142,7 +142,7 @@ projector=$(model projector)
 llm=$(model llm_conf.name)
 
 if on 1; then
-    [ "$resume" = true ] || : >"$exp/commands.log"
+    [ "$resume" = true ] || forget_commands
     # The tiny preset looks at a few utterances of each set.
     limit=()
     [ "$preset" != tiny ] || limit=(--limit 24)

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 device=${1:-cpu}
 names=("${@:2}")
 if [ ${#names[@]} = 0 ]; then
-    names=(ceiling text_stage paired_stage search)
+    names=(ceiling text_stage paired_stage search second_pass)
     [ "$device" != cpu ] || names+=(growth stages)
 fi
 if [ ! -e exp/music/ngram/ngram.arpa ] || [ ! -e exp/baseline/model.safetensors ]; then
@@ -26,6 +26,10 @@ for name in "${names[@]}"; do
         text_stage) options=(--device "$device" --text data/music_text/train/text) ;;
         paired_stage) options=(--device "$device" "${paired[@]}") ;;
         search) options=("${paired[@]}" --lm exp/music/lm --ngram exp/music/ngram) ;;
+        second_pass)
+            options=("${paired[@]}" --lm exp/music/lm --ngram exp/music/ngram
+                --phrases data/music_text/train)
+            ;;
         growth) options=(--plot benchmarks/results/growth.svg) ;;
         stages) options=(--before 91981d9) ;;
         *) echo "error: no benchmark '$name'" >&2 && exit 1 ;;

@@ -8,6 +8,17 @@ on() { # on N: whether stage N is to run
 need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
 }
+forget_commands() { # those that this run will give again; other domains' stay
+    local folder others=()
+    for folder in egs2/*/asr1/local/data.sh; do
+        folder=${folder#egs2/}
+        [[ " librispeech $domains " = *" ${folder%%/*} "* ]] || others+=("${folder%%/*}")
+    done
+    touch "$exp/commands.log"
+    grep -E "/($(IFS='|' && echo "${others[*]:-}"))[_/]" "$exp/commands.log" \
+        >"$exp/commands.log.tmp" || true
+    mv "$exp/commands.log.tmp" "$exp/commands.log"
+}
 do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the report
     local line start=$SECONDS
     line=$(printf '%q ' "$@")

@@ -201,3 +201,30 @@ def test_same_report_without_sctk(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(significance, "find_tool", lambda name: None)
     ours = collect(tree / "exp", "music", "general_test")
     assert table_cells(ours) == table_cells(theirs)
+
+
+def test_commands_of_other_domains_are_left_out(tree):
+    other = tree / "exp" / "my_medical" / "base" / "decode_plain"
+    other.mkdir(parents=True)
+    lines = ["cp -r shipped exp/baseline", "egs2/my_medical/asr1/local/data.sh"]
+    lines += ["train --out exp/music/prompt", "train --out exp/my_medical/prompt"]
+    log = "".join(f"{line} # {i} s\n" for i, line in enumerate([*lines, lines[2]]))
+    (tree / "exp" / "commands.log").write_text(log)
+    section = report.commands_section(tree / "exp", ["music"])
+    assert section.splitlines()[3:-1] == [f"{lines[0]} # 0 s", f"{lines[2]} # 2 s"]
+
+
+def test_run_sh_keeps_the_commands_of_other_domains(tmp_path):
+    for name in ("music", "my_medical", "librispeech"):
+        script = tmp_path / "egs2" / name / "asr1" / "local" / "data.sh"
+        script.parent.mkdir(parents=True)
+        script.touch()
+    kept = "train --out exp/my_medical/prompt  # 3 s\n"
+    log = tmp_path / "commands.log"
+    log.write_text(
+        f"cp -r a exp/baseline # 0 s\n{kept}train --out exp/music/lm # 1 s\n"
+    )
+    helpers = Path(__file__).parents[2] / "local" / "helpers.sh"
+    script = f"set -euo pipefail; exp=.; domains=music; . {helpers}; forget_commands"
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True)
+    assert log.read_text() == kept
