@@ -165,6 +165,8 @@ if on 1; then
         do_run "egs2/$domain/asr1/local/data.sh" "${source[@]}" --out "$data" \
             "${limit[@]}"
         if [[ $methods =~ tts ]]; then
+            [ -e "$data/${domain}_dev/text" ] ||
+                die "--methods tts: $data/${domain}_dev has no transcripts to stop by"
             do_run python -m spft.bin.synthesize --engine flite --jobs "$(nproc)" \
                 --text "$data/${domain}_text/train/text" --out "$data/${domain}_tts"
         fi
