@@ -14,7 +14,7 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
 
     Args:
         experiments: the rows of each, as :func:`spft.scoring.collect.collect` gives
-            them. What no seed changes is left out.
+            them. What is not trained anew, base and first pass, is left out.
 
     Raises:
         UserError: the experiments have no such row in common.
@@ -23,15 +23,15 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
     shared = [key for key in found[0] if all(key in rows for rows in found)]
     cells = []
     for key in shared:
-        scores = [rows[key].scores for rows in found]
-        if all(score == scores[0] for score in scores):
+        if found[0][key].row.system in ("base", "first_pass"):
             continue
+        scores = [rows[key].scores for rows in found]
         rates = (_rates([s[name] for s in scores]) for name in ("wer", "eer"))
         cells.append([found[0][key].row.label, *(c for pair in rates for c in pair)])
     if not cells:
         raise UserError(
-            "--seeds: no system's scores differ; name experiments that were trained "
-            "with another --seed and decoded (stage 7)"
+            "--seeds: no adapted system has scores in all; name experiments that were "
+            "trained with another --seed and decoded (stage 7)"
         )
     return cells
 

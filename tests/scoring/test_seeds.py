@@ -28,5 +28,5 @@ def test_mean_and_deviation_of_what_a_seed_changes():
 
 
 def test_rows_that_not_all_have_are_left_out():
-    with pytest.raises(UserError, match="no system's scores differ"):
+    with pytest.raises(UserError, match="no adapted system"):
         seed_cells([rows(18.0), rows(19.0)[:1]])
