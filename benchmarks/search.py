@@ -28,6 +28,9 @@ from spft.prefix import Prefix
 from spft.recognizer import Recognizer
 
 
+WEIGHTS = {"lm": 0.2, "ngram": 0.3}  # in the search
+
+
 def generate(llm, prefix: Prefix, beam: int, limit: int) -> list[list[int]]:
     """Best hypotheses of transformers' own search, without eos."""
     embeds, mask = prefix.left_padded()
@@ -46,14 +49,20 @@ def generate(llm, prefix: Prefix, beam: int, limit: int) -> list[list[int]]:
     return [row[: row.index(llm.eos)] if llm.eos in row else row for row in rows]
 
 
-def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def get_parser(doc: str) -> argparse.ArgumentParser:
+    """A parser of what a search needs."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="experiment folder")
     parser.add_argument("--data", type=Path, required=True, help="data directory")
     parser.add_argument("--dump", type=Path, default=Path("dump"))
     parser.add_argument("--lm", type=Path, required=True)
     parser.add_argument("--ngram", type=Path, required=True)
+    return parser
+
+
+def main() -> None:
+    """Run and print."""
+    parser = get_parser(__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4, 10])
     args = parser.parse_args()
@@ -114,12 +123,11 @@ def check(model: Path, config: DecodeConfig, speech: SpeechSource) -> None:
 def measure(recognizer: Recognizer, config: DecodeConfig, speech: SpeechSource):
     """Utterances a second by way, tokens an utterance, how many hypotheses agree."""
     joint = replace(config, ctc_weight=DecodeConfig.ctc_weight)
-    weights = {"lm": 0.2, "ngram": 0.3}
     ways = {
         "generate": lambda: by_generate(recognizer, config, speech),
         "plain": lambda: ours(recognizer, config, speech),
-        "LMs": lambda: ours(recognizer, config, speech, weights),
-        "LMs + CTC": lambda: ours(recognizer, joint, speech, weights),
+        "LMs": lambda: ours(recognizer, config, speech, WEIGHTS),
+        "LMs + CTC": lambda: ours(recognizer, joint, speech, WEIGHTS),
     }
     found, speed = {}, {}
     for name, way in ways.items():

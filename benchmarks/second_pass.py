@@ -6,30 +6,22 @@
 However many utterances are judged at once, candidates and scores must be the same.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import seconds, table
-from benchmarks.search import device, first
+from benchmarks.search import WEIGHTS, device, first, get_parser
 from spft.bin.decode import DecodeConfig
 from spft.data.speech import find_speech
 from spft.recognizer import Recognizer
 from spft.search import second_pass
 from spft.search.phrases import Phrases
 
-WEIGHTS = {"lm": 0.2, "ngram": 0.3}
-
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True, help="experiment folder")
-    parser.add_argument("--data", type=Path, required=True, help="data directory")
-    parser.add_argument("--dump", type=Path, default=Path("dump"))
-    parser.add_argument("--lm", type=Path, required=True)
-    parser.add_argument("--ngram", type=Path, required=True)
+    parser = get_parser(__doc__)
     parser.add_argument("--phrases", type=Path, required=True, help="the domain's text")
     parser.add_argument("--utterances", type=int, default=64)
     parser.add_argument("--at_once", type=int, nargs="+", default=[1, 4, 8, 16])

@@ -112,9 +112,8 @@ def commands_section(exp: Path, domains: list[str], log: Path | None = None) -> 
     def names(line: str, names: set[str]) -> bool:
         return any(re.search(f"/{re.escape(name)}[_/]", line) for name in names)
 
-    kept: dict[
-        str, str
-    ] = {}  # a command that was given again did nothing the next time
+    # A command that was given again did nothing the next time.
+    kept: dict[str, str] = {}
     for line in path.read_text("utf-8").splitlines():
         if names(line, set(domains)) or not names(line, found):
             kept.setdefault(line.rpartition(" # ")[0] or line, line)
