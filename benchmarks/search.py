@@ -27,7 +27,6 @@ from spft.data.table import read_table
 from spft.prefix import Prefix
 from spft.recognizer import Recognizer
 
-
 WEIGHTS = {"lm": 0.2, "ngram": 0.3}  # in the search
 
 
