@@ -72,6 +72,9 @@ def main() -> None:
     if args.seeds:
         exps = [args.exp, *args.seeds]
         sections += [seeds_section(exps, name, args.general) for name in results]
+        for exp in args.seeds:
+            commands = commands_section(exp, args.domains)
+            sections.append(commands.replace("Commands", f"Commands of {exp}", 1))
     table = {name: [asdict(row) for row in rows] for name, rows in results.items()}
     with atomic_write(args.exp / "report" / "table.json") as stream:
         json.dump(table, stream, indent=1)
