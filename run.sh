@@ -59,10 +59,13 @@ done
 [[ $corpus =~ ^(mini|real)$ ]] || die "--corpus: mini or real"
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||
     die "--general: auto, general or librispeech"
+known=" no_prompt pre_fine_tune empty_prompt upsample_mask soft_prompt noisy_text tts "
 for method in $methods; do
-    [[ $method =~ ^(no_prompt|empty_prompt|upsample_mask|soft_prompt|noisy_text|tts)$ ]] ||
+    [[ $known = *" $method "* ]] ||
         die "--methods: no method '$method' in spft/adapt/"
 done
+[[ ! $methods =~ pre_fine_tune || $methods =~ no_prompt.*pre_fine_tune ]] ||
+    die "--methods: pre_fine_tune goes on from no_prompt; name that before it"
 if [ "$packed" = auto ]; then
     packed=${methods%% *}
     [[ " $methods " != *" soft_prompt "* ]] || packed=soft_prompt
@@ -182,6 +185,7 @@ train_sets=("$data/${general}_train")
 [ "$preset" = tiny ] || train_sets[0]+=_sp # speed-perturbed
 [ "$spoken" = 0 ] || train_sets+=("$data/general_tts")
 if [ "$baseline" = train ]; then sets+=("${train_sets[@]}" "$data/${general}_dev"); fi
+[[ ! $methods =~ pre_fine_tune ]] || sets+=("$data/${general}_"{train,dev})
 
 if on 2; then
     for folder in "${sets[@]}"; do need "$folder/wav.scp" 1; done

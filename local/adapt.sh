@@ -45,6 +45,12 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
                     "${text_options[@]}"
                 continue
             fi
+            if [ "$method" = pre_fine_tune ]; then
+                train "$(conf pre_fine_tune.yaml "$domain")" \
+                    "$data/${general}_"{train,dev} "$exp/$domain/$method" \
+                    --init "$exp/$domain/no_prompt" -- "${text_options[@]}"
+                continue
+            fi
             config=decoder.yaml init=$exp/baseline options=(--adapt "$method")
             if [ "$method" = soft_prompt ]; then init=$exp/$domain/prompt options=(); fi
             if [ "$method" = noisy_text ]; then

@@ -131,7 +131,7 @@ class Recognizer:
             length_bonus=config.length_bonus
             + config.lm_length_bonus * sum(weights.values()),
             no_repeat_ngram_size=config.no_repeat_ngram_size,
-            pre_beam=config.pre_beam,
+            pre_beam=max(config.pre_beam, 2 * config.beam),
         )
         order = sorted(speech.lengths, key=lambda u: -speech.lengths[u])
         results = {}
@@ -187,6 +187,13 @@ class Recognizer:
         if config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):
             prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
         return prefix, limits
+
+    def audio_embeddings(self, speech: SpeechSource, names: list[str]) -> Tensor:
+        """``[N, D]``, all that stand before the text of the utterances ``names``."""
+        frames, lengths = self.encode([speech.load(u) for u in names])
+        audio, _ = self.prefix(frames, lengths, speech.transcripts(names))
+        rows = zip(audio.embeds, audio.lengths.tolist(), strict=True)
+        return torch.cat([row[:n] for row, n in rows]).float()
 
     def _rescore(self, frames: Tensor, nbest: list[Hypothesis]) -> list[Hypothesis]:
         """The n-best list with the score of the first pass's decoder added."""

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable, Collection
 
 import numpy as np
+import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
-from espnet2.tasks.abs_task import AbsTask
+from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.train.class_choices import ClassChoices
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.preprocessor import AbsPreprocessor
@@ -34,6 +35,9 @@ from spft.projector.abs_projector import AbsProjector
 from spft.projector.ctc import CTCProjector
 from spft.projector.stack import StackProjector
 from spft.trainer import ProgressTrainer
+
+# One of the paper's three for step 1, and not among ESPnet's.
+optim_classes["adafactor"] = torch.optim.Adafactor
 
 encoder_choices = ClassChoices(
     "encoder",

@@ -1,5 +1,6 @@
 """The stages trained for real, at tiny size, through their command."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+
+from spft.bin.decode import DecodeConfig
+from spft.checkpoint import load_model
+from spft.recognizer import Recognizer
 
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "conf" / "presets" / "tiny"
@@ -70,6 +75,58 @@ def test_step_1_learns(stages):
     assert len(losses) == 2 and losses[1] < losses[0]
 
 
+def test_step_1_by_another_optimiser_through_an_mlp(stages, tiny_data, tmp_path):
+    result = train(PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
+                   "--init", stages / "baseline", "--", "--optim", "adafactor",
+                   "--optim_conf", "lr=0.3", "--adapt_conf", "hidden_size=8",
+                   "--max_epoch", "1")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    baseline = load_file(stages / "baseline" / "model.safetensors")
+    prompt = load_file(tmp_path / "prompt" / "model.safetensors")
+    moved = changed(baseline, prompt)
+    assert moved == {"adapt.embeds"} | {
+        f"adapt.mlp.{i}.{part}" for i in (0, 2) for part in ("weight", "bias")
+    }
+    assert prompt["adapt.mlp.2.weight"].any(), "the MLP has learnt nothing"
+    model, _ = load_model(tmp_path / "prompt")
+    embeds = model.adapt.prefix().embeds[0]
+    assert not torch.equal(embeds, model.adapt.embeds)
+
+
+def test_a_prompt_may_start_as_audio(stages, tiny_data, tmp_path):
+    from spft.data.speech import find_speech
+
+    command = [sys.executable, "-m", "spft.bin.audio_prompt", "--length", "4"]
+    command += ["--model", stages / "baseline", "--data", tiny_data / "paired"]
+    command += ["--dump", "none", "--out", tmp_path / "start"]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    start = load_file(tmp_path / "start" / "model.safetensors")["adapt.embeds"]
+    recognizer = Recognizer(stages / "baseline", DecodeConfig(), {})
+    speech = find_speech(tiny_data / "paired", Path("none"))
+    audio = recognizer.audio_embeddings(speech, sorted(speech.lengths))
+    # Four draws: within a few standard errors of the mean, dimension by dimension.
+    errors = (start.mean(0) - audio.mean(0)) / (audio.std(0) / 2)
+    assert errors.abs().max() < 5 and start.std(0).mean() > 0
+    result = train(PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
+                   "--init", tmp_path / "start", "--", "--max_epoch", "1",
+                   "--optim_conf", "lr=0.0")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    prompt = load_file(tmp_path / "prompt" / "model.safetensors")["adapt.embeds"]
+    torch.testing.assert_close(prompt, start)
+
+
+def test_figures_of_a_training(stages):
+    found = json.loads((stages / "prompt" / "training.json").read_text())
+    prompt = load_file(stages / "prompt" / "model.safetensors")["adapt.embeds"]
+    assert found["parameters"] == prompt.numel()
+    assert found["epochs"] == 2 and found["utterances"] == 16 and found["seconds"] > 0
+    log = (stages / "prompt" / "train.log").read_text()
+    losses = [float(x) for x in re.findall(r"\[valid\] loss=([0-9.]+)", log)]
+    assert found["criterion"] == "valid loss"
+    assert found["best"] == pytest.approx(min(losses), abs=1e-3)
+
+
 def test_step_2_moves_only_the_decoder(stages):
     prompt = load_file(stages / "prompt" / "model.safetensors")
     soft = load_file(stages / "soft" / "model.safetensors")
@@ -93,9 +150,7 @@ def test_only_trained_tensors_are_saved(stages):
 
 
 def test_reload_gives_the_same_hypotheses(stages, tiny_data):
-    from spft.bin.decode import DecodeConfig
     from spft.data.speech import find_speech
-    from spft.recognizer import Recognizer
 
     config = DecodeConfig(beam=2, batch_size=3, max_tokens_offset=5)
     speech = find_speech(tiny_data / "paired", Path("none"))
@@ -107,9 +162,7 @@ def test_reload_gives_the_same_hypotheses(stages, tiny_data):
 
 
 def test_keeping_the_prompt_changes_what_the_decoder_sees(stages, tiny_data):
-    from spft.bin.decode import DecodeConfig
     from spft.data.speech import find_speech
-    from spft.recognizer import Recognizer
 
     speech = find_speech(tiny_data / "paired", Path("none"))
     waves = [speech.load(u) for u in speech.lengths]

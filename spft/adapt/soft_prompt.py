@@ -22,10 +22,18 @@ class SoftPrompt(AbsAdapt):
             the scale of the embeddings; ``text``, the embeddings of ``init_text``,
             repeated to d vectors.
         init_text: text for ``init: text``.
+        hidden_size: inner width of an MLP that the vectors go through, residual as in
+            arXiv 2305.03937; 0: the vectors are learned as they are. The MLP adds
+            nothing at the start, so that ``init`` holds.
     """
 
     def __init__(
-        self, llm: LLM, length: int = 30, init: str = "vocab", init_text: str = ""
+        self,
+        llm: LLM,
+        length: int = 30,
+        init: str = "vocab",
+        init_text: str = "",
+        hidden_size: int = 0,
     ):
         super().__init__(llm)
         if length < 1:
@@ -45,6 +53,13 @@ class SoftPrompt(AbsAdapt):
             tokens = llm.encode(init_text)
             start = table[(tokens * length)[:length]]
         self.embeds = nn.Parameter(start.clone())
+        self.mlp = None
+        if hidden_size:
+            inner = nn.Linear(llm.width, hidden_size)
+            outer = nn.Linear(hidden_size, llm.width)
+            nn.init.zeros_(outer.weight)
+            nn.init.zeros_(outer.bias)
+            self.mlp = nn.Sequential(inner, nn.ReLU(), outer)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of d vectors, shared by all sentences."""
@@ -52,5 +67,8 @@ class SoftPrompt(AbsAdapt):
 
     def prefix(self) -> Prefix:
         """The learned prompt as a prefix of one row."""
-        length = torch.tensor([len(self.embeds)], device=self.embeds.device)
-        return Prefix(self.embeds[None], length)
+        embeds = self.embeds
+        if self.mlp is not None:
+            embeds = embeds + self.mlp(embeds)
+        length = torch.tensor([len(embeds)], device=embeds.device)
+        return Prefix(embeds[None], length)

@@ -36,7 +36,7 @@ class DecodeConfig:
         first_pass_weight: of the score that the encoder's own decoder gives to each
             hypothesis of the n-best list, where there is such a decoder.
         pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
-            that LLM and LM like best.
+            that LLM and LM like best; at least twice the beam.
         length_penalty: exponent of the length that scores are divided by.
         length_bonus: added per token.
         lm_length_bonus: added per token for each unit of external LM weight, or fusion

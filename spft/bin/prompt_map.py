@@ -56,12 +56,9 @@ def main() -> None:
     )
     tokens = [token for token, _ in counts.most_common(TOKENS)]
     with torch.inference_mode():
-        frames, lengths = recognizer.encode([speech.load(u) for u in names])
-        audio, _ = recognizer.prefix(frames, lengths, speech.transcripts(names))
-        rows = zip(audio.embeds, audio.lengths.tolist(), strict=True)
         groups = {
             "prompt": model.adapt.prefix().embeds[0].float(),
-            "audio": torch.cat([row[:n] for row, n in rows]).float(),
+            "audio": recognizer.audio_embeddings(speech, names),
             "text": llm.embed(torch.tensor(tokens, device=llm.device)).float(),
         }
         written = [llm.decode([token]) for token in tokens]

@@ -133,6 +133,8 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
         format_table,
         table_cells,
     )
+    from spft.scoring.training import HEADER as TRAINING_HEADER
+    from spft.scoring.training import training_cells
 
     found = sorted((exp / domain).glob("*/decode_*/*/score.json"))
     decodes = {
@@ -145,6 +147,8 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
         format_table(HEADER, table_cells(results)),
         footnotes(results),
     ]
+    if cells := training_cells(sorted((exp / domain).glob("*"))):
+        parts += [f"### Training of {domain}", format_table(TRAINING_HEADER, cells)]
     if with_words:
         parts += [f"### WER of all decodes of {domain}", espnet_table(with_words)]
     return "\n\n".join(parts)

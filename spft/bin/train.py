@@ -16,6 +16,8 @@ or, without one, of a thread or more:
 """
 
 import argparse
+import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -190,10 +192,50 @@ def finish(out: Path) -> None:
     best = out / f"{phase}.{figure}.best.pth"
     if not best.exists():
         raise UserError(f"{out}: no epoch was finished; see {out}/train.log")
-    write_weights(out, torch.load(best, map_location="cpu", weights_only=True))
+    weights = torch.load(best, map_location="cpu", weights_only=True)
+    # ESPnet's own file, made here; it holds times, which weights_only refuses.
+    checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=False)
+    figures = training_figures(out, weights, checkpoint["reporter"]["stats"])
+    with atomic_write(out / "training.json") as stream:
+        json.dump(figures, stream, indent=1)
+    write_weights(out, weights)
     for path in out.glob("*.pth"):
         path.unlink()
     shutil.rmtree(out / "parts", ignore_errors=True)
+
+
+def training_figures(out: Path, weights: dict, epochs: dict) -> dict:
+    """What reports tell of a training.
+
+    Args:
+        out: experiment folder.
+        weights: of the best epoch.
+        epochs: number to ESPnet's figures of that epoch.
+
+    Returns:
+        ``parameters`` trained; ``epochs``, and in all of them ``seconds`` without
+        validation and ``utterances`` (None if epochs are not of all data);
+        ``criterion``, and the ``best`` figure, that the epoch was chosen by.
+    """
+    from spft.checkpoint import read_config
+
+    config = read_config(out)
+    trained = [n for n in weights if any(re.search(p, n) for p in config["trainable"])]
+    phase, figure, mode = config["best_model_criterion"][0]
+    utterances = None
+    if config["num_iters_per_epoch"] is None:
+        with open(out / "shapes" / "train.txt", encoding="utf-8") as lines:
+            utterances = len(epochs) * sum(1 for _ in lines)
+    times = [epoch["train"]["time"].total_seconds() for epoch in epochs.values()]
+    choose = min if mode == "min" else max
+    return {
+        "parameters": sum(weights[name].numel() for name in trained),
+        "epochs": len(epochs),
+        "seconds": round(sum(times), 1),
+        "utterances": utterances,
+        "criterion": f"{phase} {figure}",
+        "best": choose(float(epoch[phase][figure]) for epoch in epochs.values()),
+    }
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ SYSTEMS = {
     "base": "base",
     "first_pass": "first pass alone",
     "no_prompt": "no prompt",
+    "pre_fine_tune": "pre-fine-tune",
     "empty_prompt": "empty prompt",
     "upsample_mask": "upsample + mask",
     "soft_prompt": "soft prompt",
@@ -49,7 +50,7 @@ SYSTEMS = {
     "tts": "text spoken (TTS)",
 }
 # Not in every run, or, the first pass, not of every model.
-OPTIONAL = {"first_pass", "empty_prompt", "upsample_mask", "noisy_text", "tts"}
+OPTIONAL = SYSTEMS.keys() - {"base", "no_prompt", "soft_prompt"}
 UPPER = "tts"  # adapted with audio, which text alone tries to do without
 PLAIN = "no_prompt"  # what other text tuning is compared with too
 
@@ -144,8 +145,8 @@ def _collect_row(
         theirs = other.folder(exp, domain) / test
         if not (theirs / "score.json").is_file():
             continue
-        found[f"p_wer{suffix}"] = _compare_wer(theirs, folder / test)
-        found[f"p_eer{suffix}"] = _compare_eer(theirs, folder / test)
+        found[f"p_wer{suffix}"] = compare_wer(theirs, folder / test)
+        found[f"p_eer{suffix}"] = compare_eer(theirs, folder / test)
     return RowScores(row, **found)
 
 
@@ -156,7 +157,8 @@ def _with_change(result: RowScores, base: float | None) -> RowScores:
     return replace(result, wer_change=100 * (wer - base) / base)
 
 
-def _compare_wer(a: Path, b: Path) -> float | None:
+def compare_wer(a: Path, b: Path) -> float | None:
+    """Whether two decodes differ in WER: p, None where there are no words."""
     refs = [folder / "score_wer" / "ref.trn" for folder in (a, b)]
     if not all(path.is_file() for path in refs):
         return None
@@ -166,7 +168,8 @@ def _compare_wer(a: Path, b: Path) -> float | None:
     return mapsswe(ref_a, *(read_trn(f / "score_wer" / "hyp.trn") for f in (a, b)))
 
 
-def _compare_eer(a: Path, b: Path) -> float | None:
+def compare_eer(a: Path, b: Path) -> float | None:
+    """Whether two decodes differ in EER: p, None where there are no entities."""
     results = [read_json(f / "score_entity" / "result.json") for f in (a, b)]
     if None in results:
         return None

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Four ways to a baseline on about the same training time, compared on LibriSpeech's
+# development speakers, and on the test speakers, by greedy search: what the decoder reads
+# is seen alone. Needs LIBRISPEECH; goes on where it stopped.
+#   egs2/librispeech/asr1/local/routes.sh
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../../../.."
+
+# Options, with their defaults.
+routes=all         # or some of them, by name
+budget=1           # 1: some 20 minutes of one core each; 3: three times the updates
+seed=0
+exp=exp/routes
+
+usage() {
+    cat <<'TEXT'
+Routes: stack (MLP over stacked frames), ctc (a CTC head's letters as LLM tokens, with a
+residual), ctc_text (its decoder learns on misspelt text first), first_pass (the encoder's
+own transcript in place of the letters: the default).
+
+TEXT
+}
+. tools/parse_options.sh "$0" "$@"
+. tools/path.sh
+. tools/db.sh
+[ -n "$LIBRISPEECH" ] || die "LIBRISPEECH is not set; see tools/db.sh"
+data=data dump=dump preset=default resume=true launch=()
+mkdir -p "$exp"
+# shellcheck source=local/helpers.sh
+. local/helpers.sh
+all=(stack ctc ctc_text first_pass)
+[ "$routes" != all ] || routes="${all[*]}"
+sets=("$data/librispeech_"{train,dev,test})
+
+if [ ! -e "$dump/librispeech_train" ] || [ ! -e "$exp/confusions.json" ]; then
+    do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
+    do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
+        --paired "${sets[0]}" --speeds false
+    do_run python -m spft.bin.fetch_models moonshine-base
+    do_run python -m spft.bin.extract_features --encoder moonshine-base \
+        --data "${sets[@]}" --dump "$dump"
+    do_run python -m spft.bin.learn_confusions --data "${sets[0]}" --dump "$dump" \
+        --out "$exp/confusions.json"
+fi
+
+head_of() { # head_of ROUTE MODEL EPOCHS: a CTC head
+    train conf/baseline_ctc.yaml "${sets[@]:0:2}" "$exp/$1/head" --model "$2" -- \
+        --max_epoch $(($3 * budget))
+}
+read_text() { # read_text ROUTE MODEL UPDATES: a decoder that follows misspelt text
+    train conf/baseline_text.yaml "$data/general_text/"{train,dev} "$exp/$1/text" \
+        --model "$2" -- --adapt_conf "confusions=$exp/confusions.json" \
+        --num_iters_per_epoch $((budget * $3 / 2)) --max_epoch 2 \
+        --scheduler_conf warmup_steps=20
+}
+listen() { # listen ROUTE UPDATES [option…]: audio and text meet
+    train conf/baseline.yaml "${sets[@]:0:2}" "$exp/$1/paired" "${@:3}" \
+        --num_iters_per_epoch $((budget * $2 / 2)) --max_epoch 2 \
+        --scheduler_conf warmup_steps=20
+}
+
+for route in $routes; do
+    of=$exp/$route
+    if finished "$of/decode_plain/librispeech_test/score.json"; then continue; fi
+    case $route in
+        stack)
+            listen "$route" 260 --model conf/tuning/model_stack.yaml -- \
+                --trainable "^projector\\." lora_
+            ;;
+        ctc)
+            head_of "$route" conf/tuning/model_ctc.yaml 6
+            listen "$route" 110 --init "$of/head" --
+            ;;
+        ctc_text)
+            head_of "$route" conf/tuning/model_ctc.yaml 4
+            read_text "$route" conf/tuning/model_ctc.yaml 66
+            listen "$route" 80 --init "$of/head" "$of/text" --
+            ;;
+        first_pass)
+            head_of "$route" conf/model.yaml 4
+            read_text "$route" conf/model.yaml 66
+            listen "$route" 80 --init "$of/head" "$of/text" --
+            ;;
+        *) die "--routes: no route '$route'" ;;
+    esac
+    do_run python -m spft.bin.decode --config conf/tuning/decode_greedy.yaml \
+        --systems "$route=$of/paired" --data "${sets[@]:1:2}" --dump "$dump" --out "$exp"
+    for set in librispeech_dev librispeech_test; do
+        do_run python -m spft.bin.score --data "$data/$set" \
+            --decode "$of/decode_plain/$set"
+    done
+done
+
+rows=()
+for route in "${all[@]}"; do
+    [ ! -e "$exp/$route/decode_plain/librispeech_test/score.json" ] ||
+        rows+=("$exp/$route")
+done
+python -m spft.bin.compare --title "Routes to a baseline" \
+    --set librispeech_dev librispeech_test --rows "${rows[@]}" --commands "$exp/commands.log" --out "$exp/ROUTES.md"

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# What each choice of stages 4 and 5 is worth: one row a choice, judged on a domain's
+# development set, never on its test set. Reads what stages 1 to 3 of run.sh write, and
+# stage 6 for the rows with LMs. Goes on where it stopped: a scored row stays.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Options, with their defaults.
+domain=music
+max_epoch=1        # of both stages: the rows are compared with each other only
+general=general_dev # speech whose embeddings one row starts from
+rows=all           # or some of them, by name
+seed=0
+exp=exp
+
+usage() {
+    cat <<'TEXT'
+Writes <exp>/studies/<domain>/<row>/ and STUDIES.md beside them. Rows: no_prompt, d_10 to
+d_200 (vectors), normal, text, audio (where the prompt starts), sgd, adafactor, mlp (how it
+is learnt), full (all of the LLM in place of LoRA), kept (the prompt stays at inference),
+lstm, transformer (LM of weight 0.2 in the search).
+
+TEXT
+}
+. tools/parse_options.sh "$0" "$@"
+. tools/path.sh
+data=data dump=dump preset=default resume=true launch=() baseline=$exp/baseline
+exp=$exp/studies/$domain # helpers.sh keeps its commands.log there
+mkdir -p "$exp"
+# shellcheck source=local/helpers.sh
+. local/helpers.sh
+text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
+dev=$data/${domain}_dev
+llm=$(python -m spft.bin.show_config conf/model.yaml llm_conf.name)
+need "$baseline/model.safetensors" 3
+need "$dump/${domain}_dev" 2
+all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
+    lstm transformer)
+[ "$rows" != all ] || rows="${all[*]}"
+
+prompt() { # prompt ROW START [option…]: step 1 of a row
+    train conf/prompt.yaml "${text[@]}" "$exp/$1/prompt" --init "$2" -- \
+        --max_epoch "$max_epoch" --adapt_conf length=30 "${@:3}"
+}
+decoder() { # decoder ROW START [option…]: step 2 of a row
+    train conf/decoder.yaml "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
+        --max_epoch "$max_epoch" "${@:3}"
+}
+judge() { # judge ROW MODEL TAG [option…]: decode and score dev
+    do_run python -m spft.bin.decode --config conf/decode.yaml --systems "$1=$2" \
+        --data "$dev" --dump "$dump" --out "$exp" "${@:4}"
+    do_run python -m spft.bin.score --data "$dev" --adaptation-text "${text[0]}/text" \
+        --decode "$exp/$1/decode_$3/${domain}_dev"
+}
+variant() { # variant ROW [option…]: both steps, and dev
+    prompt "$1" "$baseline" "${@:2}"
+    decoder "$1" "$exp/$1/prompt"
+    judge "$1" "$exp/$1/decoder" plain
+}
+fused() { # fused ROW CONFIG: an LM in the search of the row d_30
+    local lm=$exp/$1/lm
+    rm -rf "$lm"
+    do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
+        --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data"
+    do_run python -m spft.bin.train_lm --config "$2" --data "$lm/data" \
+        --output_dir "$lm" --ngpu 0
+    judge "$1" "$exp/d_30/decoder" lm --lm "$lm" --lm_weight 0.2
+}
+
+for row in $rows; do
+    scored=("$exp/$row"/decode_*/"${domain}_dev/score.json")
+    if finished "${scored[-1]}"; then continue; fi
+    case $row in
+        no_prompt)
+            decoder "$row" "$baseline" --adapt no_prompt
+            judge "$row" "$exp/$row/decoder" plain
+            ;;
+        d_[0-9]*) variant "$row" --adapt_conf "length=${row#d_}" ;;
+        normal) variant "$row" --adapt_conf init=normal ;;
+        text)
+            start=$(head -n 3 "${text[0]}/text" | cut -d ' ' -f 2- | tr '\n' ' ')
+            variant "$row" --adapt_conf init=text --adapt_conf "init_text=${start% }"
+            ;;
+        audio)
+            do_run python -m spft.bin.extract_features --encoder moonshine-base \
+                --data "$data/$general" --dump "$dump"
+            do_run python -m spft.bin.audio_prompt --model "$baseline" --dump "$dump" \
+                --data "$data/$general" --out "$exp/$row/start"
+            prompt "$row" "$exp/$row/start"
+            decoder "$row" "$exp/$row/prompt"
+            judge "$row" "$exp/$row/decoder" plain
+            ;;
+        sgd) variant "$row" --optim sgd --optim_conf lr=1.0 --optim_conf momentum=0.9 ;;
+        adafactor) variant "$row" --optim adafactor --optim_conf lr=0.3 ;;
+        mlp) variant "$row" --adapt_conf hidden_size=256 ;;
+        full)
+            need "$exp/d_30/prompt/model.safetensors" 4
+            decoder "$row" "$exp/d_30/prompt" --trainable "^llm\\." \
+                --optim_conf lr=2.0e-5
+            judge "$row" "$exp/$row/decoder" plain
+            ;;
+        kept) judge "$row" "$exp/d_30/decoder" plain --keep_prompt ;;
+        lstm) fused "$row" conf/lm.yaml ;;
+        transformer) fused "$row" conf/tuning/lm_transformer.yaml ;;
+        *) die "--rows: no row '$row'" ;;
+    esac
+done
+
+done_rows=()
+for row in "${all[@]}"; do
+    scored=("$exp/$row"/decode_*/"${domain}_dev/score.json")
+    [ ! -e "${scored[-1]}" ] || done_rows+=("$exp/$row")
+done
+python -m spft.bin.compare --title "Studies of $domain" --set "${domain}_dev" \
+    --rows "${done_rows[@]}" --commands "$exp/commands.log" --out "$exp/STUDIES.md"

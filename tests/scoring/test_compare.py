@@ -1,0 +1,50 @@
+"""The table of variants."""
+
+import json
+
+import pytest
+
+from spft.bin import compare, score
+from spft.errors import UserError
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Two variants with scores of the same set."""
+    data = tmp_path / "dev"
+    data.mkdir()
+    (data / "text").write_text("s-1 play the song\ns-2 stop it now\n")
+    (data / "utt2spk").write_text("s-1 s\ns-2 s\n")
+    found = []
+    for name, words in (("no_prompt", "play a song"), ("d_30", "play the song")):
+        row = tmp_path / name
+        decode = row / "decode_plain" / "dev"
+        decode.mkdir(parents=True)
+        (decode / "text").write_text(f"s-1 {words}\ns-2 stop it now\n")
+        score.score(data, decode)
+        (row / "decoder").mkdir()
+        figures = {"parameters": 1200, "seconds": 90.0, "best": 4.25}
+        (row / "decoder" / "training.json").write_text(json.dumps(figures))
+        found.append(row)
+    return found
+
+
+def test_a_row_for_each_variant(rows, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out.md"
+    names = ["--set", "dev", "--rows", *map(str, rows), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["compare", "--title", "Two", *names])
+    compare.main()
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in out.read_text().splitlines()
+        if line.startswith("|")
+    ]
+    assert cells[0][0] == "row" and cells[2][0] == "no prompt"
+    assert cells[2][1:5] == ["decoder 4.250", "1,200", "1.5", "16.67"]
+    assert cells[3][4] == "0.00"  # one error is no significance
+    assert "16.67" in capsys.readouterr().out
+
+
+def test_a_row_without_scores(rows):
+    with pytest.raises(UserError, match="no decode of test in it"):
+        compare.find_decode(rows[0], "test")
