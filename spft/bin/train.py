@@ -185,6 +185,7 @@ def deal(path: Path, folder: Path, parts: int) -> Path:
 def finish(out: Path) -> None:
     """Turn the best epoch into ``model.safetensors``; remove all other weights."""
     import torch
+    from espnet2.train.reporter import Reporter
 
     from spft.checkpoint import read_config, write_weights
 
@@ -193,9 +194,10 @@ def finish(out: Path) -> None:
     if not best.exists():
         raise UserError(f"{out}: no epoch was finished; see {out}/train.log")
     weights = torch.load(best, map_location="cpu", weights_only=True)
-    # ESPnet's own file, made here; it holds times, which weights_only refuses.
-    checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=False)
-    figures = training_figures(out, weights, checkpoint["reporter"]["stats"])
+    reporter = Reporter()
+    checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
+    reporter.load_state_dict(checkpoint["reporter"])
+    figures = training_figures(out, weights, reporter.stats)
     with atomic_write(out / "training.json") as stream:
         json.dump(figures, stream, indent=1)
     write_weights(out, weights)
