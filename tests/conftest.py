@@ -1,14 +1,19 @@
 """A tiny random LLM, a tiny data set and a tiny run, made once for all tests."""
 
+import importlib
+import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+
+from spft import errors
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
@@ -63,6 +68,41 @@ def tiny_data(tmp_path_factory):
     (paired / "utt2spk").write_text("".join(f"{n} spk\n" for n in names))
     (paired / "spk2utt").write_text("spk " + " ".join(names) + "\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory):
+    """Runs a module of spft.bin in a process of its own.
+
+    The process is a fork of this one, which has imported what takes longest: ESPnet.
+    """
+    import spft.task  # noqa: F401
+
+    logs = tmp_path_factory.mktemp("commands")
+
+    def run(name, *options):
+        module = importlib.import_module(f"spft.bin.{name}")
+        words = [name, *map(str, options)]
+        log = logs / f"{len(list(logs.iterdir()))}.txt"
+        context = multiprocessing.get_context("fork")
+        process = context.Process(target=call, args=(module.main, words, log))
+        process.start()
+        process.join(600)
+        process.kill()  # if it hangs; else it has ended
+        output = log.read_text()
+        return subprocess.CompletedProcess(words, process.exitcode, output, output)
+
+    return run
+
+
+def call(main, words, log):
+    """As a process's main program, with its words and its output in a file."""
+    os.chdir(ROOT)
+    stream = open(log, "w", buffering=1)  # noqa: SIM115  # written until the end
+    for number in (1, 2):
+        os.dup2(stream.fileno(), number)
+    sys.argv, sys.stdout, sys.stderr = words, stream, stream
+    errors.run(main)
 
 
 @pytest.fixture(scope="session")

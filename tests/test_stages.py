@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,12 +17,15 @@ ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "conf" / "presets" / "tiny"
 
 
-def train(config, data, out, *options):
-    command = [sys.executable, "-m", "spft.bin.train", "--config", config]
-    command += ["--train", data, "--valid", data, "--out", out, *options]
-    return subprocess.run(
-        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True
-    )
+@pytest.fixture(scope="module")
+def train(command):
+    """Trains a stage on a data directory, which is its dev set as well."""
+
+    def run(config, data, out, *options):
+        given = ["--config", config, "--train", data, "--valid", data, "--out", out]
+        return command("train", *given, *options)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def model_yaml(tiny_llm, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stages(tiny_data, model_yaml, tmp_path_factory):
+def stages(train, tiny_data, model_yaml, tmp_path_factory):
     """Baseline, prompt and decoder stage; each one's folder."""
     root = tmp_path_factory.mktemp("exp")
     text = tiny_data / "text"
@@ -75,7 +76,7 @@ def test_step_1_learns(stages):
     assert len(losses) == 2 and losses[1] < losses[0]
 
 
-def test_step_1_by_another_optimiser_through_an_mlp(stages, tiny_data, tmp_path):
+def test_step_1_by_another_optimiser_through_an_mlp(train, stages, tiny_data, tmp_path):
     result = train(PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
                    "--init", stages / "baseline", "--", "--optim", "adafactor",
                    "--optim_conf", "lr=0.3", "--adapt_conf", "hidden_size=8",
@@ -93,13 +94,12 @@ def test_step_1_by_another_optimiser_through_an_mlp(stages, tiny_data, tmp_path)
     assert not torch.equal(embeds, model.adapt.embeds)
 
 
-def test_a_prompt_may_start_as_audio(stages, tiny_data, tmp_path):
+def test_a_prompt_may_start_as_audio(command, train, stages, tiny_data, tmp_path):
     from spft.data.speech import find_speech
 
-    command = [sys.executable, "-m", "spft.bin.audio_prompt", "--length", "4"]
-    command += ["--model", stages / "baseline", "--data", tiny_data / "paired"]
-    command += ["--dump", "none", "--out", tmp_path / "start"]
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True)
+    done = command("audio_prompt", "--length", 4, "--model", stages / "baseline",
+                   "--data", tiny_data / "paired", "--dump", "none",
+                   "--out", tmp_path / "start")  # fmt: skip
     assert done.returncode == 0, done.stderr
     start = load_file(tmp_path / "start" / "model.safetensors")["adapt.embeds"]
     recognizer = Recognizer(stages / "baseline", DecodeConfig(), {})
@@ -179,7 +179,9 @@ def test_keeping_the_prompt_changes_what_the_decoder_sees(stages, tiny_data):
         assert kept_limits == limits  # they depend on the audio alone
 
 
-def test_checkpoint_of_another_configuration(stages, tiny_data, model_yaml, tmp_path):
+def test_checkpoint_of_another_configuration(
+    train, stages, tiny_data, model_yaml, tmp_path
+):
     keys = yaml.safe_load(model_yaml.read_text())
     keys["projector_conf"]["hidden_size"] = 32
     other = tmp_path / "other.yaml"
@@ -211,7 +213,7 @@ def test_incomplete_checkpoint_is_refused(stages, tmp_path):
         load_model(folder)
 
 
-def test_key_that_nothing_reads(tiny_data, model_yaml, tmp_path):
+def test_key_that_nothing_reads(train, tiny_data, model_yaml, tmp_path):
     for key, word in (("learning_rate", "learning_rate"), ("adapt_conf", "d_model")):
         config = tmp_path / "bad.yaml"
         keys = yaml.safe_load((PRESET / "prompt.yaml").read_text())
@@ -224,13 +226,13 @@ def test_key_that_nothing_reads(tiny_data, model_yaml, tmp_path):
         assert word in result.stderr.strip().splitlines()[-1]
 
 
-def test_missing_data_names_the_stage(tmp_path):
+def test_missing_data_names_the_stage(train, tmp_path):
     result = train(PRESET / "prompt.yaml", tmp_path / "no", tmp_path / "out")
     assert result.returncode == 1
     assert "run stage 1 first" in result.stderr
 
 
-def test_a_long_text_is_read_in_parts(stages, tiny_data, tmp_path):
+def test_a_long_text_is_read_in_parts(train, stages, tiny_data, tmp_path):
     """Each sentence once an epoch, whatever the size of the parts."""
     options = ("--init", stages / "baseline", "--", "--max_epoch", "1")
     steps = {}
@@ -245,7 +247,7 @@ def test_a_long_text_is_read_in_parts(stages, tiny_data, tmp_path):
     assert not (out / "parts").exists()
 
 
-def test_two_processes_where_a_part_is_left_out(model_yaml, tiny_data, tmp_path):
+def test_two_processes_where_a_part_is_left_out(train, model_yaml, tiny_data, tmp_path):
     """Without the LLM's loss the projector's residual gets no gradient."""
     result = train(PRESET / "baseline_ctc.yaml", tiny_data / "paired", tmp_path / "exp",
                    "--model", model_yaml, "--launcher",
@@ -258,7 +260,7 @@ def test_two_processes_where_a_part_is_left_out(model_yaml, tiny_data, tmp_path)
     "name, data, options",
     [("noisy_text", "text", ["--adapt", "noisy_text"]), ("tts", "paired", [])],
 )
-def test_other_ways_to_adapt(stages, tiny_data, tmp_path, name, data, options):
+def test_other_ways_to_adapt(train, stages, tiny_data, tmp_path, name, data, options):
     out = tmp_path / "exp"
     result = train(ROOT / "conf" / f"{name}.yaml", tiny_data / data, out, "--init",
                    stages / "baseline", "--", "--max_epoch", "1", *options)  # fmt: skip
@@ -268,7 +270,7 @@ def test_other_ways_to_adapt(stages, tiny_data, tmp_path, name, data, options):
     assert moved and all("lora_" in tensor for tensor in moved)
 
 
-def test_two_processes_train_as_one(stages, tiny_data, tmp_path):
+def test_two_processes_train_as_one(train, stages, tiny_data, tmp_path):
     """The same losses, epoch by epoch, for the same global batches."""
     losses = []
     for launcher in ((), ("--launcher", "torchrun --standalone --nproc_per_node 2")):
