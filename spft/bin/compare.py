@@ -3,9 +3,9 @@
     python -m spft.bin.compare --set music_dev --out exp/studies/music/STUDIES.md \
         --rows exp/studies/music/{no_prompt,d_30,d_50}
 
-Each row is a folder with ``decode_<tag>/<set>/score.json`` (the second pass if there is
-one, else with LMs, else plain), in which each stage of its training has a folder, with
-``training.json``. The first row is what the others are tested against.
+Each row is a folder, or NAME=FOLDER, with ``decode_<tag>/<set>/score.json`` (the second
+pass if there is one, else with LMs, else plain), that a stage was trained into or that
+holds a folder of each stage. The first is what the others are tested against.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--set", required=True, nargs="+", help="names of sets that were scored")
     add("--title", default="Variants", help="heading (default: %(default)s)")
-    add("--rows", required=True, type=Path, nargs="+", help="folders of the variants")
+    add("--rows", required=True, nargs="+", help="[NAME=]FOLDER of the variants")
     add("--commands", type=Path, help="text file of the commands that were run")
     add("--out", required=True, type=Path, help="markdown to write")
     return parser
@@ -52,12 +52,16 @@ def main() -> None:
     from spft.scoring.significance import DRAWS, mapsswe_tool
     from spft.scoring.table import format_table
 
+    rows = {}
+    for word in args.rows:
+        name, _, folder = word.rpartition("=")
+        rows[name or Path(folder).name.replace("_", " ")] = Path(folder)
     tables = {}
     for name in args.set:
-        decodes = [find_decode(row, name) for row in args.rows]
+        decodes = [find_decode(folder, name) for folder in rows.values()]
         tables[name] = [
-            row_cells(row, decode, decodes[0])
-            for row, decode in zip(args.rows, decodes, strict=True)
+            [row, *row_cells(folder, decode, decodes[0])]
+            for (row, folder), decode in zip(rows.items(), decodes, strict=True)
         ]
     made = ", ".join(f"{k} {v}" for k, v in environment(args.out).items())
     parts = [
@@ -90,11 +94,12 @@ def find_decode(row: Path, name: str) -> Path:
 
 
 def row_cells(row: Path, decode: Path, first: Path) -> list[str]:
-    """Cells of ``HEADER``."""
+    """Cells of ``HEADER`` after the first."""
     from spft.scoring.collect import compare_eer, compare_wer, read_json
     from spft.scoring.table import marks, number
 
-    found = sorted(row.glob("*/training.json"), key=lambda path: path.stat().st_mtime)
+    found = [*row.glob("training.json"), *row.glob("*/training.json")]
+    found.sort(key=lambda path: path.stat().st_mtime)
     stages = {path.parent.name: read_json(path) for path in found}
     losses = [f"{name} {figures['best']:.3f}" for name, figures in stages.items()]
     sizes = [f"{figures['parameters']:,}" for figures in stages.values()]
@@ -104,7 +109,6 @@ def row_cells(row: Path, decode: Path, first: Path) -> list[str]:
     if decode != first:
         p_wer, p_eer = compare_wer(first, decode), compare_eer(first, decode)
     return [
-        row.name.replace("_", " "),
         ", ".join(losses) or "–",
         " + ".join(sizes) or "–",
         number(seconds / 60 if stages else None, ".1f"),

@@ -31,7 +31,8 @@ def rows(tmp_path):
 
 def test_a_row_for_each_variant(rows, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.md"
-    names = ["--set", "dev", "--rows", *map(str, rows), "--out", str(out)]
+    names = ["--set", "dev", "--rows", str(rows[0]), f"thirty={rows[1]}"]
+    names += ["--out", str(out)]
     monkeypatch.setattr("sys.argv", ["compare", "--title", "Two", *names])
     compare.main()
     cells = [
@@ -41,7 +42,9 @@ def test_a_row_for_each_variant(rows, tmp_path, monkeypatch, capsys):
     ]
     assert cells[0][0] == "row" and cells[2][0] == "no prompt"
     assert cells[2][1:5] == ["decoder 4.250", "1,200", "1.5", "16.67"]
-    assert cells[3][4] == "0.00"  # one error is no significance
+    assert (
+        cells[3][0] == "thirty" and cells[3][4] == "0.00"
+    )  # one error is no significance
     assert "16.67" in capsys.readouterr().out
 
 
