@@ -258,7 +258,11 @@ def test_two_processes_where_a_part_is_left_out(train, model_yaml, tiny_data, tm
 
 @pytest.mark.parametrize(
     "name, data, options",
-    [("noisy_text", "text", ["--adapt", "noisy_text"]), ("tts", "paired", [])],
+    [
+        ("noisy_text", "text", ["--adapt", "noisy_text"]),
+        ("tts", "paired", []),
+        ("pre_fine_tune", "paired", []),
+    ],
 )
 def test_other_ways_to_adapt(train, stages, tiny_data, tmp_path, name, data, options):
     out = tmp_path / "exp"
