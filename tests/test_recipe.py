@@ -78,6 +78,7 @@ def test_tiny_recipe_ends_in_a_scored_comparison(tiny):
         assert word in result.stdout
     results = (exp / "RESULTS.md").read_text()
     assert "spft.bin.decode" in results, "the exact commands are part of the report"
+    assert re.search(r"^\| soft_prompt +\| [\d,]+ +\| \d", results, re.M), "training"
 
 
 def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../../../.."
 
 # Options, with their defaults.
 routes=all         # or some of them, by name
-budget=1           # 1: some 20 minutes of one core each; 3: three times the updates
+budget=1           # 1: some 25 minutes of one core each; 3: three times the updates
 seed=0
 exp=exp/routes
 
@@ -50,12 +50,12 @@ head_of() { # head_of ROUTE MODEL EPOCHS: a CTC head
 read_text() { # read_text ROUTE MODEL UPDATES: a decoder that follows misspelt text
     train conf/baseline_text.yaml "$data/general_text/"{train,dev} "$exp/$1/text" \
         --model "$2" -- --adapt_conf "confusions=$exp/confusions.json" \
-        --num_iters_per_epoch $((budget * $3 / 2)) --max_epoch 2 \
+        --num_iters_per_epoch $((budget * $3)) --max_epoch 1 \
         --scheduler_conf warmup_steps=20
 }
 listen() { # listen ROUTE UPDATES [option…]: audio and text meet
     train conf/baseline.yaml "${sets[@]:0:2}" "$exp/$1/paired" "${@:3}" \
-        --num_iters_per_epoch $((budget * $2 / 2)) --max_epoch 2 \
+        --num_iters_per_epoch $((budget * $2)) --max_epoch 1 \
         --scheduler_conf warmup_steps=20
 }
 
@@ -64,7 +64,7 @@ for route in $routes; do
     if finished "$of/decode_plain/librispeech_test/score.json"; then continue; fi
     case $route in
         stack)
-            listen "$route" 260 --model conf/tuning/model_stack.yaml -- \
+            listen "$route" 130 --model conf/tuning/model_stack.yaml -- \
                 --trainable "^projector\\." lora_
             ;;
         ctc)
