@@ -68,11 +68,12 @@ for route in $routes; do
                 --trainable "^projector\\." lora_
             ;;
         ctc)
-            head_of "$route" conf/tuning/model_ctc.yaml 6
+            head_of "$route" conf/tuning/model_ctc.yaml 4
             listen "$route" 110 --init "$of/head" --
             ;;
         ctc_text)
-            head_of "$route" conf/tuning/model_ctc.yaml 4
+            need "$exp/ctc/head/model.safetensors" 3
+            [ -e "$of/head" ] || { mkdir -p "$of" && cp -rp "$exp/ctc/head" "$of/head"; }
             read_text "$route" conf/tuning/model_ctc.yaml 66
             listen "$route" 80 --init "$of/head" "$of/text" --
             ;;
