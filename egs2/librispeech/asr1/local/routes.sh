@@ -72,7 +72,8 @@ for route in $routes; do
             listen "$route" 110 --init "$of/head" --
             ;;
         ctc_text)
-            need "$exp/ctc/head/model.safetensors" 3
+            [ -e "$exp/ctc/head/model.safetensors" ] ||
+                die "ctc_text has the CTC head of the route ctc: run that first"
             [ -e "$of/head" ] || { mkdir -p "$of" && cp -rp "$exp/ctc/head" "$of/head"; }
             read_text "$route" conf/tuning/model_ctc.yaml 66
             listen "$route" 80 --init "$of/head" "$of/text" --
