@@ -7,15 +7,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options, with their defaults.
 domain=music
+preset=default     # as run.sh was given
 max_epoch=1        # of both stages: the rows are compared with each other only
 general=general_dev # speech whose embeddings one row starts from
 rows=all           # or some of them, by name
 seed=0
-exp=exp
 
 usage() {
     cat <<'TEXT'
-Writes <exp>/studies/<domain>/<row>/ and STUDIES.md beside them. Rows: no_prompt, d_10 to
+Writes exp/studies/<domain>/<row>/ and STUDIES.md beside them. Rows: no_prompt, d_10 to
 d_200 (vectors), normal, text, audio (where the prompt starts), sgd, adafactor, mlp (how it
 is learnt), full (all of the LLM in place of LoRA), kept (the prompt stays at inference),
 lstm, transformer (LM of weight 0.2 in the search).
@@ -24,30 +24,37 @@ TEXT
 }
 . tools/parse_options.sh "$0" "$@"
 . tools/path.sh
-data=data dump=dump preset=default resume=true launch=() baseline=$exp/baseline
-exp=$exp/studies/$domain # helpers.sh keeps its commands.log there
+data=data dump=dump exp=exp resume=true launch=()
+if [ "$preset" != default ]; then data+=/$preset dump+=/$preset exp+=/$preset; fi
+baseline=$exp/baseline exp+=/studies/$domain # here helpers.sh keeps commands.log
 mkdir -p "$exp"
 # shellcheck source=local/helpers.sh
 . local/helpers.sh
 text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
 dev=$data/${domain}_dev
-llm=$(python -m spft.bin.show_config conf/model.yaml llm_conf.name)
 need "$baseline/model.safetensors" 3
-need "$dump/${domain}_dev" 2
+model() { python -m spft.bin.show_config "$(conf model.yaml)" "$1"; }
+llm=$(model llm_conf.name)
 all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
     lstm transformer)
 [ "$rows" != all ] || rows="${all[*]}"
+for row in $rows; do
+    if [[ " ${all[*]} " != *" $row "* ]]; then
+        [[ $row =~ ^d_[1-9][0-9]*$ ]] || die "--rows: no row '$row'; --help lists them"
+        all+=("$row")
+    fi
+done
 
 prompt() { # prompt ROW START [option…]: step 1 of a row
-    train conf/prompt.yaml "${text[@]}" "$exp/$1/prompt" --init "$2" -- \
+    train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$1/prompt" --init "$2" -- \
         --max_epoch "$max_epoch" --adapt_conf length=30 "${@:3}"
 }
 decoder() { # decoder ROW START [option…]: step 2 of a row
-    train conf/decoder.yaml "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
+    train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
         --max_epoch "$max_epoch" "${@:3}"
 }
 judge() { # judge ROW MODEL TAG [option…]: decode and score dev
-    do_run python -m spft.bin.decode --config conf/decode.yaml --systems "$1=$2" \
+    do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" --systems "$1=$2" \
         --data "$dev" --dump "$dump" --out "$exp" "${@:4}"
     do_run python -m spft.bin.score --data "$dev" --adaptation-text "${text[0]}/text" \
         --decode "$exp/$1/decode_$3/${domain}_dev"
@@ -75,15 +82,17 @@ for row in $rows; do
             decoder "$row" "$baseline" --adapt no_prompt
             judge "$row" "$exp/$row/decoder" plain
             ;;
-        d_[0-9]*) variant "$row" --adapt_conf "length=${row#d_}" ;;
+        d_*) variant "$row" --adapt_conf "length=${row#d_}" ;;
         normal) variant "$row" --adapt_conf init=normal ;;
         text)
             start=$(head -n 3 "${text[0]}/text" | cut -d ' ' -f 2- | tr '\n' ' ')
             variant "$row" --adapt_conf init=text --adapt_conf "init_text=${start% }"
             ;;
         audio)
-            do_run python -m spft.bin.extract_features --encoder moonshine-base \
-                --data "$data/$general" --dump "$dump"
+            if [ "$(model encoder)" = cached ]; then
+                do_run python -m spft.bin.extract_features --data "$data/$general" \
+                    --encoder "$(model encoder_conf.extractor)" --dump "$dump"
+            fi
             do_run python -m spft.bin.audio_prompt --model "$baseline" --dump "$dump" \
                 --data "$data/$general" --out "$exp/$row/start"
             prompt "$row" "$exp/$row/start"
@@ -100,9 +109,8 @@ for row in $rows; do
             judge "$row" "$exp/$row/decoder" plain
             ;;
         kept) judge "$row" "$exp/d_30/decoder" plain --keep_prompt ;;
-        lstm) fused "$row" conf/lm.yaml ;;
+        lstm) fused "$row" "$(conf lm.yaml "$domain")" ;;
         transformer) fused "$row" conf/tuning/lm_transformer.yaml ;;
-        *) die "--rows: no row '$row'" ;;
     esac
 done
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -150,6 +151,25 @@ def test_the_second_pass_judges_each_utterance_alone(tiny, monkeypatch):
         for judge, log_probs in candidates.log_probs.items():
             # ESPnet's conformer hears a little of a batch's padding.
             assert together[u].log_probs[judge] == pytest.approx(log_probs, rel=1e-3)
+
+
+def test_a_study_goes_on_where_it_stopped(tiny):
+    def study(rows):
+        command = ["local/studies.sh", "--preset", "tiny", "--rows", rows]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    unknown = study("d_7 d_ten")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("error: --rows: no row 'd_ten'")
+    for _ in range(2):
+        result = study("d_7")
+        assert result.returncode == 0, result.stderr[-3000:]
+    assert "finished already" in result.stderr
+    page = (ROOT / "exp/tiny/studies/music/STUDIES.md").read_text()
+    # Losses of both stages, their trained parameters, minutes, WER.
+    losses, size, score = r"prompt \d.*, decoder \d.*", r"[\d,]+ \+ [\d,]+", r"\d+\.\d+"
+    assert re.search(rf"^\| d 7 +\| {losses} +\| {size} +\| {score} ", page, re.M)
+    assert "--adapt_conf length=7" in page, "the commands are part of the page"
 
 
 def test_stages_5_to_7_alone(recipe, tiny):
