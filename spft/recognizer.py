@@ -188,12 +188,15 @@ class Recognizer:
             prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
         return prefix, limits
 
-    def audio_embeddings(self, speech: SpeechSource, names: list[str]) -> Tensor:
-        """``[N, D]``, all that stand before the text of the utterances ``names``."""
+    def prefixes(self, speech: SpeechSource, names: list[str]) -> list[Prefix]:
+        """What stands before the text of each of the utterances ``names``."""
         frames, lengths = self.encode([speech.load(u) for u in names])
         audio, _ = self.prefix(frames, lengths, speech.transcripts(names))
-        rows = zip(audio.embeds, audio.lengths.tolist(), strict=True)
-        return torch.cat([row[:n] for row, n in rows]).float()
+        sizes = audio.lengths.tolist()
+        return [
+            Prefix(audio.embeds[i : i + 1, :n], audio.lengths[i : i + 1])
+            for i, n in enumerate(sizes)
+        ]
 
     def _rescore(self, frames: Tensor, nbest: list[Hypothesis]) -> list[Hypothesis]:
         """The n-best list with the score of the first pass's decoder added."""

@@ -106,6 +106,17 @@ def call(main, words, log):
 
 
 @pytest.fixture(scope="session")
+def train(command):
+    """Trains a stage on a data directory, which is its dev set as well."""
+
+    def run(config, data, out, *options):
+        given = ["--config", config, "--train", data, "--valid", data, "--out", out]
+        return command("train", *given, *options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def recipe():
     """Runs ``run.sh``."""
 

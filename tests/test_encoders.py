@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_stages import PRESET, train
+from test_stages import PRESET
 from transformers import (
     AutoTokenizer,
     Qwen2Config,
@@ -103,7 +103,9 @@ def test_audio_beyond_the_window(folders):
 
 
 @pytest.mark.parametrize("encoder, llm", [("wavlm", "llama"), ("whisper", "qwen")])
-def test_preset_large_with_other_names(folders, encoder, llm, tiny_data, tmp_path):
+def test_preset_large_with_other_names(
+    train, folders, encoder, llm, tiny_data, tmp_path
+):
     """Its own files, only the models' names and LoRA's size replaced."""
     preset = PRESET.parent / "large"
     result = train(

@@ -48,7 +48,8 @@ def main() -> None:
         raise UserError(f"{args.data}/wav.scp: not found; run stage 1 first")
     recognizer = Recognizer(args.model, DecodeConfig(), {})
     names = sorted(speech.lengths)[: args.utterances]
-    audio = recognizer.audio_embeddings(speech, names)
+    prefixes = recognizer.prefixes(speech, names)
+    audio = torch.cat([prefix.embeds[0] for prefix in prefixes]).float()
     torch.manual_seed(args.seed)
     noise = torch.randn(args.length, audio.shape[1])
     embeds = audio.mean(0).cpu() + noise * audio.std(0).cpu()

@@ -3,9 +3,10 @@
     python -m spft.bin.prompt_map --model exp/music/soft_prompt --data data/music_dev \
         --text data/music_text/train/text --out exp/music/prompt_map.json
 
-Principal components of all three in two dimensions, for the report page, and the
-nearest tokens and audio embeddings of each vector by cosine. Near in this space does
-not say that the decoder reads the vector as that word.
+Principal components of all three in two dimensions, for the report page; the nearest
+tokens and audio embeddings of each vector by cosine (near in this space does not say
+that the decoder reads the vector as that word); and how much attention the decoder
+pays, while it writes a sentence, to the prompt and to audio in its place.
 """
 
 import argparse
@@ -51,20 +52,28 @@ def main() -> None:
         raise UserError(f"{args.model}: has no soft prompt")
     speech = find_speech(args.data, args.dump)
     names = sorted(speech.lengths)[:UTTERANCES]
+    spoken = args.data / "text"
+    texts = read_table(spoken) if spoken.exists() else None
+    texts = [texts[u] for u in names] if texts else speech.transcripts(names)
     counts = Counter(
         token for text in read_table(args.text).values() for token in llm.encode(text)
     )
     tokens = [token for token, _ in counts.most_common(TOKENS)]
     with torch.inference_mode():
+        prefixes = recognizer.prefixes(speech, names)
         groups = {
             "prompt": model.adapt.prefix().embeds[0].float(),
-            "audio": recognizer.audio_embeddings(speech, names),
+            "audio": torch.cat([p.embeds[0] for p in prefixes]).float(),
             "text": llm.embed(torch.tensor(tokens, device=llm.device)).float(),
         }
         written = [llm.decode([token]) for token in tokens]
         report = {
             "points": project(groups),
             "prompt": nearest(groups, written),
+            "attention": {
+                "prompt": attention(llm, [model.adapt.prefix()] * len(names), texts),
+                "audio": attention(llm, prefixes, texts),
+            },
             "norms": {
                 name: round(float(vectors.norm(dim=1).mean()), 3)
                 for name, vectors in groups.items()
@@ -91,11 +100,48 @@ def project(groups: dict) -> dict[str, list]:
     }
 
 
+def attention(llm, prefixes: list, texts: list[str]) -> list[float]:
+    """Share of attention that goes to the prefix, by layer.
+
+    A mean over the positions that the texts' tokens are told from, and over heads. The
+    first position is not counted: whatever it holds, it draws attention that no other
+    position needs (arXiv 2309.17453).
+
+    Args:
+        llm: the decoder, a :class:`spft.llm.LLM`.
+        prefixes: one of one row for each text.
+        texts: what the decoder writes.
+    """
+    import torch
+
+    from spft.attention import NAME
+
+    shares = []
+    llm.model.set_attn_implementation("eager")  # the kernel that keeps the weights
+    try:
+        for prefix, text in zip(prefixes, texts, strict=True):
+            tokens = torch.tensor([[llm.bos, *llm.encode(text)]], device=llm.device)
+            embeds = llm.embed(tokens)
+            before = prefix.embeds.shape[1]
+            weights = llm.model.base_model(
+                inputs_embeds=torch.cat([prefix.embeds.to(embeds), embeds], 1),
+                output_attentions=True,
+                use_cache=False,
+            ).attentions
+            paid = torch.stack(weights)[:, 0, :, before:, 1:before]
+            shares.append(paid.sum(-1).float().mean((1, 2)))
+    finally:
+        llm.model.set_attn_implementation(NAME)
+    return [round(float(share), 4) for share in torch.stack(shares).mean(0)]
+
+
 def nearest(groups: dict, written: list[str]) -> list[dict]:
     """For each prompt vector: its nearest tokens, and how near audio comes."""
     from torch.nn.functional import normalize
 
-    prompt, audio, text = (normalize(groups[n], dim=1) for n in groups)
+    prompt, audio, text = (
+        normalize(groups[name], dim=1) for name in ("prompt", "audio", "text")
+    )
     found = []
     for vector in prompt:
         closeness = text @ vector

@@ -134,7 +134,7 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
         table_cells,
     )
     from spft.scoring.training import HEADER as TRAINING_HEADER
-    from spft.scoring.training import training_cells
+    from spft.scoring.training import prompt_line, training_cells
 
     found = sorted((exp / domain).glob("*/decode_*/*/score.json"))
     decodes = {
@@ -149,6 +149,8 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
     ]
     if cells := training_cells(sorted((exp / domain).glob("*"))):
         parts += [f"### Training of {domain}", format_table(TRAINING_HEADER, cells)]
+    if line := prompt_line(exp / domain / "prompt_map.json"):
+        parts.append(line)
     if with_words:
         parts += [f"### WER of all decodes of {domain}", espnet_table(with_words)]
     return "\n\n".join(parts)

@@ -1,7 +1,8 @@
-"""What the trainings behind a table were: their size, speed and loss."""
+"""What the trainings behind a table were, and what the soft prompt became."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from spft.scoring.collect import read_json
 
@@ -21,3 +22,20 @@ def training_cells(folders: Sequence[Path]) -> list[list[str]]:
         row = [folder.name, f"{figures['parameters']:,}", str(figures["epochs"])]
         cells.append([*row, speed, best])
     return cells
+
+
+def prompt_line(path: Path) -> str | None:
+    """A sentence on ``prompt_map.json``; None where there is no such file."""
+    found = read_json(path)
+    if found is None or "attention" not in found:
+        return None
+    near = mean(vector["audio"] for vector in found["prompt"])
+    norms = [f"{name} {norm:.2f}" for name, norm in found["norms"].items()]
+    paid = {name: 100 * mean(shares) for name, shares in found["attention"].items()}
+    return (
+        f"What the soft prompt became: mean norms of {', '.join(norms)}; mean cosine "
+        f"of its vectors to the nearest audio embedding {near:.2f}. While the decoder "
+        f"writes a sentence of dev, {paid['prompt']:.1f} % of its attention goes to "
+        f"the prompt, {paid['audio']:.1f} % to audio in its place (mean of layers and "
+        "heads, without the first position)."
+    )
