@@ -233,7 +233,7 @@ def training_figures(out: Path, weights: dict, epochs: dict) -> dict:
     return {
         "parameters": sum(weights[name].numel() for name in trained),
         "epochs": len(epochs),
-        "seconds": round(sum(times), 1),
+        "seconds": round(sum(times), 3),
         "utterances": utterances,
         "criterion": f"{phase} {figure}",
         "best": choose(float(epoch[phase][figure]) for epoch in epochs.values()),

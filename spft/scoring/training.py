@@ -17,7 +17,7 @@ def training_cells(folders: Sequence[Path]) -> list[list[str]]:
         if figures is None:
             continue
         utterances, seconds = figures["utterances"], figures["seconds"]
-        speed = "–" if utterances is None else f"{utterances / seconds:.1f}"
+        speed = f"{utterances / seconds:.1f}" if utterances and seconds else "–"
         best = f"{figures['criterion'].removeprefix('valid ')} {figures['best']:.3f}"
         row = [folder.name, f"{figures['parameters']:,}", str(figures["epochs"])]
         cells.append([*row, speed, best])
