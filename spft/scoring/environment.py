@@ -22,7 +22,7 @@ def environment(report: Path) -> dict[str, str]:
         **{name: _version(name) for name in PACKAGES},
         "CPU": cpu_name(),
         "threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
-        "git commit": git_commit(report),
+        "report made at commit": git_commit(report),
     }
 
 
