@@ -222,7 +222,8 @@ def training_figures(out: Path, weights: dict, epochs: dict) -> dict:
     from spft.checkpoint import read_config
 
     config = read_config(out)
-    trained = [n for n in weights if any(re.search(p, n) for p in config["trainable"])]
+    patterns = config["trainable"]
+    trained = [w for n, w in weights.items() if any(re.search(p, n) for p in patterns)]
     phase, figure, mode = config["best_model_criterion"][0]
     utterances = None
     if config["num_iters_per_epoch"] is None:
@@ -231,7 +232,8 @@ def training_figures(out: Path, weights: dict, epochs: dict) -> dict:
     times = [epoch["train"]["time"].total_seconds() for epoch in epochs.values()]
     choose = min if mode == "min" else max
     return {
-        "parameters": sum(weights[name].numel() for name in trained),
+        # Tied weights have two names and one place.
+        "parameters": sum({w.data_ptr(): w.numel() for w in trained}.values()),
         "epochs": len(epochs),
         "seconds": round(sum(times), 3),
         "utterances": utterances,
