@@ -6,12 +6,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options, with their defaults.
-domain=music
+domain=music       # recipe below egs2/
 preset=default     # as run.sh was given
 max_epoch=1        # of both stages: the rows are compared with each other only
 general=general_dev # speech whose embeddings one row starts from
 rows=all           # or some of them, by name
-seed=0
+seed=0             # of training
 
 usage() {
     cat <<'TEXT'

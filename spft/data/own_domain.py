@@ -86,6 +86,8 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
     elif path.suffix in (".jsonl", ".json"):
         rows = []
         for where, row in read_jsonl(path, ("text",)):
+            if not isinstance(row["text"], str):
+                raise UserError(f"{where}: text is {row['text']!r}, not a string")
             rows.append(row["text"])
             try:
                 entities = [(e["text"], e["type"]) for e in row.get("entities", ())]
@@ -95,6 +97,11 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
                     f"{json.dumps(row['entities'])}"
                 ) from error
             lexicon.add(entities)
+    elif path.name == "text":
+        raise UserError(
+            f"{path}: looks like a Kaldi table, whose ids would be read as words; give "
+            "its folder, or rename a file of plain sentences"
+        )
     else:
         rows = read_lines(path)
     sentences = {text: row for row in rows if (text := normalize(row))}

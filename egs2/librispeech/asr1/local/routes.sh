@@ -9,8 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../../../.."
 # Options, with their defaults.
 routes=all         # or some of them, by name
 budget=1           # 1: some 25 minutes of one core each; 3: three times the updates
-seed=0
-exp=exp/routes
+seed=0             # of training
+exp=exp/routes     # folder of the routes
 
 usage() {
     cat <<'TEXT'
