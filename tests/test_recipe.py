@@ -168,7 +168,11 @@ def test_a_study_goes_on_where_it_stopped(tiny):
     assert "finished already" in result.stderr
     page = (ROOT / "exp/tiny/studies/music/STUDIES.md").read_text()
     # Losses of both stages, their trained parameters, minutes, WER.
-    losses, size, score = r"prompt \d.*, decoder \d.*", r"[\d,]+ \+ [\d,]+", r"\d+\.\d+"
+    losses, size, score = (
+        r"prompt loss \d.*, decoder loss \d.*",
+        r"[\d,]+ \+ [\d,]+",
+        r"\d+\.\d+",
+    )
     assert re.search(rf"^\| d 7 +\| {losses} +\| {size} +\| {score} ", page, re.M)
     assert "--adapt_conf length=7" in page, "the commands are part of the page"
 

@@ -15,7 +15,7 @@ from spft.errors import UserError, run
 
 HEADER = (
     "row",
-    "loss on dev",
+    "best on dev",
     "trained parameters",
     "minutes",
     "WER",
@@ -26,7 +26,8 @@ HEADER = (
 NOTE = (
     "Error rates in percent. \\* differs from the first row: one to three marks for "
     "p < 0.05, 0.01 and 0.001 (words: {test}; entities: paired bootstrap, {draws:,} "
-    "draws). Losses: the lowest of each stage, in nats a token. Minutes of training "
+    "draws). Best on dev: of each stage, what its epoch was chosen by; a loss is in nats "
+    "a token, cer a share of the letters. Minutes are those of the row's own stages "
     "without validation, on a machine that may have had other work."
 )
 TAGS = ("second", "lm", "plain")
@@ -52,10 +53,15 @@ def main() -> None:
     from spft.scoring.significance import DRAWS, mapsswe_tool
     from spft.scoring.table import format_table
 
-    rows = {}
+    rows: dict[str, Path] = {}
     for word in args.rows:
-        name, _, folder = word.rpartition("=")
-        rows[name or Path(folder).name.replace("_", " ")] = Path(folder)
+        given, _, folder = word.rpartition("=")
+        name = given or Path(folder).name.replace("_", " ")
+        if name in rows:
+            raise UserError(f"--rows: two are called {name!r}; use NAME=FOLDER")
+        rows[name] = Path(folder)
+    if args.commands and not args.commands.is_file():
+        raise UserError(f"--commands {args.commands}: no such file")
     tables = {}
     for name in args.set:
         decodes = [find_decode(folder, name) for folder in rows.values()]
@@ -97,11 +103,12 @@ def row_cells(row: Path, decode: Path, first: Path) -> list[str]:
     """Cells of ``HEADER`` after the first."""
     from spft.scoring.collect import compare_eer, compare_wer, read_json
     from spft.scoring.table import marks, number
+    from spft.scoring.training import best_figure
 
     found = [*row.glob("training.json"), *row.glob("*/training.json")]
     found.sort(key=lambda path: path.stat().st_mtime)
     stages = {path.parent.name: read_json(path) for path in found}
-    losses = [f"{name} {figures['best']:.3f}" for name, figures in stages.items()]
+    bests = [f"{name} {best_figure(figures)}" for name, figures in stages.items()]
     sizes = [f"{figures['parameters']:,}" for figures in stages.values()]
     seconds = sum(figures["seconds"] for figures in stages.values())
     scores = read_json(decode / "score.json")
@@ -109,7 +116,7 @@ def row_cells(row: Path, decode: Path, first: Path) -> list[str]:
     if decode != first:
         p_wer, p_eer = compare_wer(first, decode), compare_eer(first, decode)
     return [
-        ", ".join(losses) or "–",
+        ", ".join(bests) or "–",
         " + ".join(sizes) or "–",
         number(seconds / 60 if stages else None, ".1f"),
         number(scores.get("wer")) + marks(p_wer, "*"),

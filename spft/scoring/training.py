@@ -18,10 +18,14 @@ def training_cells(folders: Sequence[Path]) -> list[list[str]]:
             continue
         utterances, seconds = figures["utterances"], figures["seconds"]
         speed = f"{utterances / seconds:.1f}" if utterances and seconds else "–"
-        best = f"{figures['criterion'].removeprefix('valid ')} {figures['best']:.3f}"
         row = [folder.name, f"{figures['parameters']:,}", str(figures["epochs"])]
-        cells.append([*row, speed, best])
+        cells.append([*row, speed, best_figure(figures)])
     return cells
+
+
+def best_figure(figures: dict) -> str:
+    """What the epoch of a ``training.json`` was chosen by, with its name."""
+    return f"{figures['criterion'].removeprefix('valid ')} {figures['best']:.3f}"
 
 
 def prompt_line(path: Path) -> str | None:

@@ -24,6 +24,7 @@ def rows(tmp_path):
         score.score(data, decode)
         (row / "decoder").mkdir()
         figures = {"parameters": 1200, "seconds": 90.0, "best": 4.25}
+        figures["criterion"] = "valid cer"
         (row / "decoder" / "training.json").write_text(json.dumps(figures))
         found.append(row)
     return found
@@ -41,11 +42,18 @@ def test_a_row_for_each_variant(rows, tmp_path, monkeypatch, capsys):
         if line.startswith("|")
     ]
     assert cells[0][0] == "row" and cells[2][0] == "no prompt"
-    assert cells[2][1:5] == ["decoder 4.250", "1,200", "1.5", "16.67"]
+    assert cells[2][1:5] == ["decoder cer 4.250", "1,200", "1.5", "16.67"]
     assert (
         cells[3][0] == "thirty" and cells[3][4] == "0.00"
     )  # one error is no significance
     assert "16.67" in capsys.readouterr().out
+
+
+def test_two_rows_of_one_name(rows, tmp_path, monkeypatch):
+    names = ["--rows", str(rows[0]), str(rows[0]), "--out", str(tmp_path / "out.md")]
+    monkeypatch.setattr("sys.argv", ["compare", "--set", "dev", *names])
+    with pytest.raises(UserError, match="two are called 'no prompt'"):
+        compare.main()
 
 
 def test_a_row_without_scores(rows):
