@@ -28,7 +28,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
         for system in base $methods; do
-            rm -f "$exp/$domain/$system"/decode_*/decode.json
+            rm -f "$exp/$domain/$system"/decode_*/{decode.json,*/score.json}
         done
         rm -rf "$exp/log/decode_$domain"
     fi

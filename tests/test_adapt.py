@@ -70,6 +70,9 @@ def test_upsample_and_mask(llm, texts):
     masked = UpsampleMask(llm)(ids, lengths, llm)
     zero = ~masked.embeds.any(-1) & masked.mask()
     assert 0.3 < zero.sum() / masked.lengths.sum() < 0.7
+    judge = UpsampleMask(llm).eval()
+    first, second = (judge(ids, lengths, llm).embeds for _ in range(2))
+    torch.testing.assert_close(first, second)  # dev is masked alike each time
     with pytest.raises(UserError, match="adapt_conf"):
         UpsampleMask(llm, mask=2)
 

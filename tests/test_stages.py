@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,20 @@ def test_figures_of_a_training(stages):
     assert found["best"] == pytest.approx(min(losses), abs=1e-3)
 
 
+def test_a_wrong_option_leaves_the_finished_stage(train, stages, tiny_data, tmp_path):
+    shutil.copytree(stages / "prompt", tmp_path / "prompt")
+    before = (tmp_path / "prompt" / "model.safetensors").read_bytes()
+    for config, init in (("typo.yaml", "baseline"), ("prompt.yaml", "typo")):
+        result = train(PRESET / config, tiny_data / "text", tmp_path / "prompt",
+                       "--init", stages / init)  # fmt: skip
+        assert result.returncode == 1 and "typo" in result.stderr
+        assert (tmp_path / "prompt" / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["prompt"]
+    result = train(PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
+                   "--init", tmp_path / "prompt")  # fmt: skip
+    assert "is also in --init" in result.stderr
+
+
 def test_step_2_moves_only_the_decoder(stages):
     prompt = load_file(stages / "prompt" / "model.safetensors")
     soft = load_file(stages / "soft" / "model.safetensors")
@@ -184,7 +199,6 @@ def test_checkpoint_of_another_configuration(
 
 
 def test_incomplete_checkpoint_is_refused(stages, tmp_path):
-    import shutil
 
     from safetensors.torch import save_file
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -130,16 +131,28 @@ def test_another_base_model_is_refused(tmp_path):
 
 
 def test_a_pack_searches_as_stage_7_did(tmp_path):
-    folder = tmp_path / "music/soft_prompt/decode_second"
-    folder.mkdir(parents=True)
-    report = {"weights": {"ngram": 1.0}, "config": {"beam": 2, "keep_prompt": False}}
-    (folder / "decode.json").write_text(json.dumps(report))
+    with pytest.raises(UserError, match="not decoded since it was trained"):
+        find_domain(tmp_path, "music", "soft_prompt")
+    report = {"weights": {}, "config": {"beam": 2, "keep_prompt": False}}
+
+    def write(tag):
+        folder = tmp_path / f"music/soft_prompt/decode_{tag}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "decode.json").write_text(json.dumps(report))
+
+    write("plain")  # all that `--fusion false` leaves
+    found = find_domain(tmp_path, "music", "soft_prompt")
+    assert found.decode["beam"] == 2 and not found.second
+    report["weights"] = {"ngram": 1.0}
+    write("second")
     found = find_domain(tmp_path, "music", "soft_prompt")
     assert found.decode["beam"] == 2 and found.second == {"ngram": 1.0}
     report["config"]["keep_prompt"] = True
-    (folder / "decode.json").write_text(json.dumps(report))
-    with pytest.raises(UserError, match="decoded with its prompt kept"):
-        find_domain(tmp_path, "music", "soft_prompt")
+    shutil.rmtree(tmp_path / "music/soft_prompt/decode_second")
+    for tag in ("plain", "second"):
+        write(tag)
+        with pytest.raises(UserError, match="decoded with its prompt kept"):
+            find_domain(tmp_path, "music", "soft_prompt")
 
 
 def test_licences_of_base_models(tmp_path):

@@ -23,16 +23,18 @@ class UpsampleMask(AbsAdapt):
         super().__init__(llm)
         if not 0 <= mask <= 1:
             raise UserError(f"adapt_conf: mask is a share, 0 to 1, not {mask}")
-        self.mask = mask
+        self.mask, self.seed = mask, seed
         self.generator = torch.Generator().manual_seed(seed)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of embeddings per sentence."""
-        rows = []
+        rows, generator = [], self.generator
+        if not self.training:  # the same each time, or luck would choose the epoch
+            generator = torch.Generator().manual_seed(self.seed)
         for tokens, length in zip(text, lengths.tolist(), strict=True):
-            repeats = torch.randint(1, 3, (length,), generator=self.generator)
+            repeats = torch.randint(1, 3, (length,), generator=generator)
             tokens = tokens[:length].repeat_interleave(repeats.to(text.device))
-            kept = torch.rand(len(tokens), generator=self.generator) >= self.mask
+            kept = torch.rand(len(tokens), generator=generator) >= self.mask
             rows.append(llm.embed(tokens) * kept.to(text.device)[:, None])
         sizes = torch.tensor([len(row) for row in rows], device=text.device)
         return Prefix(pad_sequence(rows, batch_first=True), sizes)

@@ -26,9 +26,9 @@ HEADER = (
 NOTE = (
     "Error rates in percent. \\* differs from the first row: one to three marks for "
     "p < 0.05, 0.01 and 0.001 (words: {test}; entities: paired bootstrap, {draws:,} "
-    "draws). Best on dev: of each stage, what its epoch was chosen by; a loss is in nats "
-    "a token, cer a share of the letters. Minutes are those of the row's own stages "
-    "without validation, on a machine that may have had other work."
+    "draws). Best on dev: of each stage, what its epoch was chosen by; a loss is in "
+    "nats a token, cer a share of the letters. Minutes are those of the row's own "
+    "stages without validation, on a machine that may have had other work."
 )
 TAGS = ("second", "lm", "plain")
 

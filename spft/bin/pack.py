@@ -86,7 +86,11 @@ def find_domain(exp: Path, domain: str, system: str):
     folder = exp / domain / system
     weights: dict[str, dict[str, float]] = {}
     config = None
-    for tag in ("lm", "second"):
+    if not (folder / "decode_plain" / "decode.json").exists():
+        raise UserError(
+            f"{folder}: not decoded since it was trained; run stage 7 first"
+        )
+    for tag in ("plain", "lm", "second"):
         path, report = folder / f"decode_{tag}" / "decode.json", {}
         if path.exists():
             report = json.loads(path.read_text(encoding="utf-8"))

@@ -70,15 +70,17 @@ def main() -> None:
         report = {
             "points": project(groups),
             "prompt": nearest(groups, written),
-            "attention": {
-                "prompt": attention(llm, [model.adapt.prefix()] * len(names), texts),
-                "audio": attention(llm, prefixes, texts),
-            },
             "norms": {
                 name: round(float(vectors.norm(dim=1).mean()), 3)
                 for name, vectors in groups.items()
             },
         }
+        if texts:  # else neither a transcript nor a first pass to write
+            prompts = [model.adapt.prefix()] * len(names)
+            report["attention"] = {
+                "prompt": attention(llm, prompts, texts),
+                "audio": attention(llm, prefixes, texts),
+            }
     with atomic_write(args.out) as stream:
         json.dump(report, stream, ensure_ascii=False)
     print(f"{args.out}: {len(report['prompt'])} vectors")

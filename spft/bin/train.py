@@ -22,7 +22,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,13 +72,34 @@ def main() -> None:
     for folder in (args.train, args.valid):
         if not (folder / "text").exists():
             raise UserError(f"{folder}/text: not found; run stage 1 first")
-    if (args.out / "model.safetensors").exists():
-        shutil.rmtree(args.out)
-    args.out.mkdir(parents=True, exist_ok=True)
-    log_to(args.out / "train.log")
-    task = train(args)
-    finish(args.out)
+    if args.out.resolve() in [Path(folder).resolve() for folder in args.init]:
+        raise UserError(f"--out {args.out} is also in --init; write to another folder")
+    with replaced(args.out):
+        args.out.mkdir(parents=True, exist_ok=True)
+        log_to(args.out / "train.log")
+        task = train(args)
+        finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)
+
+
+@contextmanager
+def replaced(out: Path) -> Iterator[None]:
+    """Put a finished stage aside until the new one is there.
+
+    It comes back if nothing was trained, as where an option is wrong.
+    """
+    old = out.with_name(f"{out.name}.old")
+    if (out / "model.safetensors").exists():
+        shutil.rmtree(old, ignore_errors=True)
+        out.rename(old)
+    try:
+        yield
+    except BaseException:
+        if old.exists() and not (out / "checkpoint.pth").exists():
+            shutil.rmtree(out, ignore_errors=True)
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def train(args: argparse.Namespace) -> str:
