@@ -40,7 +40,8 @@ class LLM(nn.Module):
         name: a short name of :mod:`spft.pretrained`, a folder, or a hub name.
         dtype: of the pretrained weights, and what is computed in; ``auto`` is
             ``bfloat16`` where the machine has instructions for it, else ``float32``.
-            LoRA's weights are always float32.
+            LoRA's weights are always float32, and so is all of it where the pretrained
+            weights themselves are trained.
         lora: keyword arguments of ``peft.LoraConfig`` (``r``, ``lora_alpha``, …), or
             None for no LoRA.
         dropout: attention dropout while training.

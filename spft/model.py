@@ -64,6 +64,10 @@ class SpeechLLM(AbsESPnetModel):
                 raise UserError(f"trainable: {pattern!r} matches no parameter")
             for _, parameter in found:
                 parameter.requires_grad_(True)
+        trained = [p for p in self.llm.parameters() if p.requires_grad]
+        if any(p.dtype != torch.float32 for p in trained):
+            # Full tuning: its steps are too small for bfloat16, which would drop them.
+            self.llm.model.float()
         # Buffers (normalisation statistics) move with the parameters beside them.
         self.saved |= {
             name

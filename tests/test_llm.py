@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from spft.adapt.abs_adapt import NoPrompt
 from spft.llm import IGNORED, LLM
+from spft.model import SpeechLLM
 from spft.prefix import Prefix
 
 
@@ -104,3 +106,22 @@ def test_prefix_left_padding_and_concatenation():
     assert both.lengths.tolist() == [3, 5]
     assert both.embeds[0, :3, 0].tolist() == [7, 8, 0]
     assert both.embeds[1, :, 0].tolist() == [7, 8, 3, 4, 5]
+
+
+def test_full_tuning_takes_small_steps(tiny_llm, batch):
+    """In bfloat16 a step of 2e-5 would be rounded away from most weights."""
+    none = torch.nn.Identity()
+    llm = LLM(
+        str(tiny_llm), dtype="bfloat16", lora={"r": 2, "target_modules": "q_proj"}
+    )
+    SpeechLLM(none, none, llm, NoPrompt(llm), ["lora_"])
+    assert llm.dtype == torch.bfloat16  # where it is frozen it stays small
+    llm = LLM(str(tiny_llm), dtype="bfloat16")
+    model = SpeechLLM(none, none, llm, NoPrompt(llm), [r"^llm\."])
+    weight = llm.model.base_model.layers[0].mlp.up_proj.weight
+    before = weight.detach().clone()
+    loss, _, _ = model(*batch)
+    loss.backward()
+    torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0).step()
+    moved = (weight != before)[weight.grad != 0]
+    assert moved.float().mean() > 0.9
