@@ -112,7 +112,7 @@ def test_full_tuning_takes_small_steps(tiny_llm, batch):
     """In bfloat16 a step of 2e-5 would be rounded away from most weights."""
     none = torch.nn.Identity()
     llm = LLM(
-        str(tiny_llm), dtype="bfloat16", lora={"r": 2, "target_modules": "q_proj"}
+        str(tiny_llm), dtype="bfloat16", lora={"r": 2, "target_modules": ["q_proj"]}
     )
     SpeechLLM(none, none, llm, NoPrompt(llm), ["lora_"])
     assert llm.dtype == torch.bfloat16  # where it is frozen it stays small
