@@ -10,7 +10,7 @@ stop_stage=9       # last stage to run
 preset=default     # or a folder of conf/presets: tiny (random models), large, your own
 domains="music chatbot" # recipes below egs2/
 corpus=mini        # of music and chatbot: mini (embedded) or real (SNIPS, SGD)
-baseline=auto      # auto, shipped (weights in the repository) or train
+baseline=auto      # shipped (with the repository) or train; auto: train for a preset
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 expdir=            # of experiments; empty: exp, in it a folder for preset and corpus
 general=auto       # general-domain test set: auto, general or librispeech
@@ -62,7 +62,7 @@ done
 known=" no_prompt pre_fine_tune empty_prompt upsample_mask soft_prompt noisy_text tts "
 for method in $methods; do
     [[ $known = *" $method "* ]] ||
-        die "--methods: no method '$method' in spft/adapt/"
+        die "--methods: '$method' is none of:$known"
 done
 [[ ! $methods =~ pre_fine_tune || $methods =~ no_prompt.*pre_fine_tune ]] ||
     die "--methods: pre_fine_tune goes on from no_prompt; name that before it"
@@ -72,6 +72,8 @@ if [ "$packed" = auto ]; then
 fi
 [[ " $methods " = *" $packed "* ]] || die "--packed: '$packed' is not in --methods"
 [[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
+[ "$keep_prompt" = false ] || [ "$stop_stage" -lt 9 ] ||
+    die "--keep_prompt true: packs decode without it; add --stop_stage 8"
 [[ $fusion =~ ^(true|false)$ ]] || die "--fusion: true or false"
 [[ $resume =~ ^(true|false)$ ]] || die "--resume: true or false"
 [[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
@@ -103,11 +105,8 @@ if [ "$general" = auto ]; then
     fi
 fi
 if [ "$baseline" = auto ]; then
-    if [ "$general" = librispeech ] || [ "$preset" != default ]; then
-        baseline=train
-    else
-        baseline=shipped
-    fi
+    baseline=shipped # it fits the default models only
+    [ "$preset" = default ] || baseline=train
 fi
 if [ "$spoken" = auto ]; then
     spoken=0

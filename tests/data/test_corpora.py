@@ -80,6 +80,14 @@ def test_librispeech(libri):
     assert utterances[0].audio.name == "11-7-0000.flac"
 
 
+def test_evaluation_sets_are_for_no_training(libri):
+    root = libri / "LibriSpeech"
+    (root / "dev-clean").rename(root / "test-other")
+    with pytest.raises(UserError, match="no \\*.trans.txt"):
+        librispeech.read_librispeech(libri)
+    assert librispeech.read_librispeech(root / "test-other")  # named on purpose
+
+
 def test_librispeech_faults(libri):
     utterances = librispeech.read_librispeech(libri)
     with pytest.raises(UserError, match="in both dev and test: 22"):

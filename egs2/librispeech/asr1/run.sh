@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # The general domain: data, features and baseline; then the baseline's error rate on
 # LibriSpeech speakers that it never heard. Needs LIBRISPEECH (tools/db.sh). Takes the
-# driver's options but --preset; `--baseline shipped` measures this repository's weights.
+# driver's options but --preset, --expdir and --corpus; `--baseline shipped` measures this
+# repository's weights.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 case " $* " in
     *" --help "* | *" -h "*) exec ./run.sh --help ;;
-    *" --preset "*) echo "error: --preset: the default models only" >&2 && exit 1 ;;
+    *" --preset "* | *" --expdir "* | *" --corpus "*)
+        echo "error: --preset, --expdir, --corpus: the default ones only" >&2 && exit 1
+        ;;
 esac
-./run.sh --domains "" --general librispeech --stage 1 --stop_stage 3 "$@"
+./run.sh --domains "" --general librispeech --baseline train --stage 1 --stop_stage 3 "$@"
 . tools/path.sh
 out=exp/librispeech/base/decode_plain/librispeech_test
 python -m spft.bin.decode --systems base=exp/baseline --config conf/decode.yaml \

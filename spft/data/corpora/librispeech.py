@@ -12,17 +12,23 @@ from spft.errors import UserError
 # two of train, dev and test. For a source that holds only dev-clean.
 DEV_SPEAKERS = ("84", "174")
 TEST_SPEAKERS = ("1272", "1462")
+EVALUATION = {"test-clean", "test-other", "dev-other"}
 AUDIO_SUFFIXES = (".flac", ".mp3", ".wav")
 
 
 def read_librispeech(source: Path) -> list[Utterance]:
-    """All utterances below ``source``, whichever subsets are there.
+    """All utterances below ``source`` but those of LibriSpeech's own evaluation sets.
+
+    The subsets ``test-clean``, ``test-other`` and ``dev-other`` below it are left alone:
+    no training may see them. ``dev-clean`` is read, for its readers are split.
 
     Raises:
         UserError: nothing found, a malformed line, or a transcript without audio.
     """
     utterances = []
     for path in sorted(source.rglob("*.trans.txt")):
+        if EVALUATION & set(path.relative_to(source).parts):
+            continue
         for number, line in enumerate(read_lines(path), 1):
             name, _, words = line.strip().partition(" ")
             where = f"{path}:{number}"
