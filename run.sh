@@ -89,6 +89,8 @@ done
 tools/setup.sh
 . tools/path.sh
 . tools/db.sh
+# shellcheck source=local/helpers.sh
+. local/helpers.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 
 if [ "$preset" = default ]; then data=data dump=dump exp=exp; else
@@ -114,15 +116,10 @@ if [ "$spoken" = auto ]; then
         spoken=8000
     fi
 fi
-if [ "$ngpu" = auto ]; then
-    ngpu=0
-    if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then ngpu=1; fi
-fi
+ngpu=$(gpus "$ngpu")
 if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : $(nproc))); fi
 mkdir -p "$exp"
 
-# shellcheck source=local/helpers.sh
-. local/helpers.sh
 # shellcheck source=local/adapt.sh
 . local/adapt.sh
 if [ "$launcher" = auto ]; then

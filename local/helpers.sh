@@ -5,6 +5,23 @@ on() { # on N: whether stage N is to run
     [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
     echo "stage $1" >&2
 }
+gpus() { # gpus auto|NUMBER: how many train; auto: one if there is one
+    if [ "$1" != auto ]; then
+        echo "$1"
+    elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+        echo 1
+    else
+        echo 0
+    fi
+}
+same_options() { # same_options FILE NAME=VALUE…: results below are of one setting
+    local file=$1
+    shift
+    if [ -e "$file" ] && [ "$(cat "$file")" != "$*" ]; then
+        die "$(dirname "$file") is of $(cat "$file"), not $*; remove or rename it"
+    fi
+    echo "$*" >"$file"
+}
 need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
 }

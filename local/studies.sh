@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What each choice of stages 4 and 5 is worth: one row a choice, judged on a domain's
-# development set, never on its test set. Reads what stages 1 to 3 of run.sh write, and
-# stage 6 for the rows with LMs. Goes on where it stopped: a scored row stays.
+# development set, never on its test set. Reads what stages 1 to 3 of run.sh write.
+# Goes on where it stopped: a scored row stays.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,12 +12,13 @@ max_epoch=1        # of both stages: the rows are compared with each other only
 general=general_dev # speech whose embeddings one row starts from
 rows=all           # or some of them, by name
 seed=0             # of training
+ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1
 
 usage() {
     cat <<'TEXT'
 Writes exp/studies/<domain>/<row>/ and STUDIES.md beside them. Rows: no_prompt, d_10 to
 d_200 (vectors), normal, text, audio (where the prompt starts), sgd, adafactor, mlp (how it
-is learnt), full (all of the LLM in place of LoRA), kept (the prompt stays at inference),
+is learnt), full (all of the LLM, with LoRA), kept (the prompt stays at inference),
 lstm, transformer (LM of weight 0.2 in the search).
 
 TEXT
@@ -33,11 +34,18 @@ mkdir -p "$exp"
 text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
 dev=$data/${domain}_dev
 need "$baseline/model.safetensors" 3
+ngpu=$(gpus "$ngpu")
+same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$general" \
+    "baseline=$(cksum <"$baseline/model.safetensors" | cut -d ' ' -f 1)"
 model() { python -m spft.bin.show_config "$(conf model.yaml)" "$1"; }
 llm=$(model llm_conf.name)
 all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
     lstm transformer)
 [ "$rows" != all ] || rows="${all[*]}"
+for folder in "$exp"/d_*/; do # of earlier calls
+    row=$(basename "$folder")
+    [[ " ${all[*]} " = *" $row "* || $row = "d_*" ]] || all+=("$row")
+done
 for row in $rows; do
     if [[ " ${all[*]} " != *" $row "* ]]; then
         [[ $row =~ ^d_[1-9][0-9]*$ ]] || die "--rows: no row '$row'; --help lists them"
@@ -47,11 +55,11 @@ done
 
 prompt() { # prompt ROW START [option…]: step 1 of a row
     train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$1/prompt" --init "$2" -- \
-        --max_epoch "$max_epoch" --adapt_conf length=30 "${@:3}"
+        --ngpu "$ngpu" --max_epoch "$max_epoch" --adapt_conf length=30 "${@:3}"
 }
 decoder() { # decoder ROW START [option…]: step 2 of a row
     train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
-        --max_epoch "$max_epoch" "${@:3}"
+        --ngpu "$ngpu" --max_epoch "$max_epoch" "${@:3}"
 }
 judge() { # judge ROW MODEL TAG [option…]: decode and score dev
     do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" --systems "$1=$2" \
@@ -70,13 +78,17 @@ fused() { # fused ROW CONFIG: an LM in the search of the row d_30
     do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
         --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data"
     do_run python -m spft.bin.train_lm --config "$2" --data "$lm/data" \
-        --output_dir "$lm" --ngpu 0
+        --output_dir "$lm" --ngpu "$ngpu"
     judge "$1" "$exp/d_30/decoder" lm --lm "$lm" --lm_weight 0.2
 }
 
 for row in $rows; do
     scored=("$exp/$row"/decode_*/"${domain}_dev/score.json")
     if finished "${scored[-1]}"; then continue; fi
+    if [[ $row =~ ^(full|kept|lstm|transformer)$ ]]; then
+        [ -e "$exp/d_30/decoder/model.safetensors" ] ||
+            die "row $row starts from d_30; run $0 --rows d_30 first"
+    fi
     case $row in
         no_prompt)
             decoder "$row" "$baseline" --adapt no_prompt
@@ -103,7 +115,6 @@ for row in $rows; do
         adafactor) variant "$row" --optim adafactor --optim_conf lr=0.3 ;;
         mlp) variant "$row" --adapt_conf hidden_size=256 ;;
         full)
-            need "$exp/d_30/prompt/model.safetensors" 4
             decoder "$row" "$exp/d_30/prompt" --trainable "^llm\\." \
                 --optim_conf lr=2.0e-5
             judge "$row" "$exp/$row/decoder" plain

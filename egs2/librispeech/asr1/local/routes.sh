@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../../../.."
 routes=all         # or some of them, by name
 budget=1           # 1: some 25 minutes of one core each; 3: three times the updates
 seed=0             # of training
+ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1
 exp=exp/routes     # folder of the routes
 
 usage() {
@@ -28,6 +29,9 @@ data=data dump=dump preset=default resume=true launch=()
 mkdir -p "$exp"
 # shellcheck source=local/helpers.sh
 . local/helpers.sh
+ngpu=$(gpus "$ngpu")
+[[ $budget =~ ^[1-9][0-9]*$ ]] || die "--budget: a number from 1"
+same_options "$exp/options" "budget=$budget" "seed=$seed"
 all=(stack ctc ctc_text first_pass)
 [ "$routes" != all ] || routes="${all[*]}"
 sets=("$data/librispeech_"{train,dev,test})
@@ -45,16 +49,16 @@ fi
 
 head_of() { # head_of ROUTE MODEL EPOCHS: a CTC head
     train conf/baseline_ctc.yaml "${sets[@]:0:2}" "$exp/$1/head" --model "$2" -- \
-        --max_epoch $(($3 * budget))
+        --ngpu "$ngpu" --max_epoch $(($3 * budget))
 }
 read_text() { # read_text ROUTE MODEL UPDATES: a decoder that follows misspelt text
     train conf/baseline_text.yaml "$data/general_text/"{train,dev} "$exp/$1/text" \
-        --model "$2" -- --adapt_conf "confusions=$exp/confusions.json" \
+        --model "$2" -- --ngpu "$ngpu" --adapt_conf "confusions=$exp/confusions.json" \
         --num_iters_per_epoch $((budget * $3)) --max_epoch 1 \
         --scheduler_conf warmup_steps=20
 }
 listen() { # listen ROUTE UPDATES [option…]: audio and text meet
-    train conf/baseline.yaml "${sets[@]:0:2}" "$exp/$1/paired" "${@:3}" \
+    train conf/baseline.yaml "${sets[@]:0:2}" "$exp/$1/paired" "${@:3}" --ngpu "$ngpu" \
         --num_iters_per_epoch $((budget * $2)) --max_epoch 1 \
         --scheduler_conf warmup_steps=20
 }
@@ -74,7 +78,9 @@ for route in $routes; do
         ctc_text)
             [ -e "$exp/ctc/head/model.safetensors" ] ||
                 die "ctc_text has the CTC head of the route ctc: run that first"
-            [ -e "$of/head" ] || { mkdir -p "$of" && cp -rp "$exp/ctc/head" "$of/head"; }
+            rm -rf "$of/head"
+            mkdir -p "$of"
+            cp -rp "$exp/ctc/head" "$of/head"
             read_text "$route" conf/tuning/model_ctc.yaml 66
             listen "$route" 80 --init "$of/head" "$of/text" --
             ;;
@@ -99,4 +105,5 @@ for route in "${all[@]}"; do
         rows+=("$exp/$route")
 done
 python -m spft.bin.compare --title "Routes to a baseline" \
-    --set librispeech_dev librispeech_test --rows "${rows[@]}" --commands "$exp/commands.log" --out "$exp/ROUTES.md"
+    --set librispeech_dev librispeech_test --rows "${rows[@]}" \
+    --commands "$exp/commands.log" --out "$exp/ROUTES.md"
