@@ -19,8 +19,8 @@ AUDIO_SUFFIXES = (".flac", ".mp3", ".wav")
 def read_librispeech(source: Path) -> list[Utterance]:
     """All utterances below ``source`` but those of LibriSpeech's own evaluation sets.
 
-    The subsets ``test-clean``, ``test-other`` and ``dev-other`` below it are left alone:
-    no training may see them. ``dev-clean`` is read, for its readers are split.
+    The subsets ``test-clean``, ``test-other`` and ``dev-other`` below it are left
+    alone: no training may see them. ``dev-clean`` is read, for its readers are split.
 
     Raises:
         UserError: nothing found, a malformed line, or a transcript without audio.
