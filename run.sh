@@ -55,6 +55,7 @@ done
 [ "$preset" = default ] || [ -d "conf/presets/$preset" ] ||
     die "no preset '$preset' in conf/presets/"
 [[ $max_epoch =~ ^([1-9][0-9]*)?$ ]] || die "--max_epoch: a number from 1"
+[[ $prompt_vectors =~ ^([1-9][0-9]*)?$ ]] || die "--prompt_vectors: a number from 1"
 [[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
 [[ $corpus =~ ^(mini|real)$ ]] || die "--corpus: mini or real"
 [[ $general =~ ^(auto|general|librispeech)$ ]] ||

@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from spft.errors import UserError
+from spft.files import atomic_write, read_yaml
 
 WEIGHTS = "model.safetensors"
 # What must not change from one stage to the next.
@@ -13,12 +14,10 @@ ARCHITECTURE = ("encoder", "encoder_conf", "projector", "projector_conf", "llm_c
 
 def read_config(folder: str | Path) -> dict:
     """Read the configuration of a trained stage."""
-    import yaml
-
     path = Path(folder) / "config.yaml"
     if not path.exists():
         raise UserError(f"{path}: not found; run the stage that trains {folder} first")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read_yaml(path)
 
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
@@ -39,8 +38,6 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
 def write_weights(folder: str | Path, state: dict[str, Tensor], dtype=None) -> Path:
     """Write trained tensors; ``dtype`` (e.g. bfloat16) halves what is shipped."""
     from safetensors.torch import save
-
-    from spft.files import atomic_write
 
     # A clone each: tied weights share memory, which safetensors refuses.
     state = {

@@ -1,10 +1,12 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Reading configurations; writing files so that nobody ever sees half of one."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from spft.errors import UserError
 
 
 @contextmanager
@@ -23,3 +25,23 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_yaml(path: str | Path) -> dict:
+    """The keys and values of a YAML file; none if it is empty.
+
+    Raises:
+        UserError: no such file, not YAML, or no keys in it.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: no such configuration") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not valid YAML: {reason}") from error
+    if not isinstance(found or {}, dict):
+        raise UserError(f"{path}: holds no `key: value` lines")
+    return found or {}

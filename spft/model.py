@@ -119,12 +119,18 @@ class SpeechLLM(AbsESPnetModel):
 
     def load_stage(self, state: dict[str, Tensor]) -> None:
         """Start from an earlier stage: its tensors become part of this checkpoint."""
-        own = set(super().state_dict())
-        unknown = sorted(set(state) - own)
+        own = super().state_dict()
+        unknown = sorted(set(state) - set(own))
         if unknown:
             raise UserError(
                 f"checkpoint from another configuration: unknown {unknown[:3]}"
             )
+        for name, tensor in state.items():
+            if tensor.shape != own[name].shape:
+                raise UserError(
+                    f"checkpoint from another configuration: {name} has shape "
+                    f"{[*tensor.shape]}, here {[*own[name].shape]}"
+                )
         super().load_state_dict(state, strict=False)
         self.saved |= set(state)
 

@@ -22,6 +22,26 @@ def test_config_keys_that_nothing_reads(tmp_path):
         DecodeConfig.read(str(tmp_path / "none.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("beam: 0", "beam: 0 is less than 1"),
+        ("beam: four", "beam: 'four' .*not.* int"),
+        ("lm_weights: []", r"lm_weights: \[\] leaves nothing to choose from"),
+        ("second_pass_weights: {ctc: []}", "leaves nothing to choose from"),
+        ("second_pass_weights: 1.0", "second_pass_weights: 1.0 .*not.* dict"),
+        ("variants: -1", "variants: -1 is negative"),
+        ("beam: [", "not valid YAML"),
+        ("4", "holds no `key: value` lines"),
+    ],
+)
+def test_config_values_that_make_no_sense(tmp_path, line, fault):
+    path = tmp_path / "decode.yaml"
+    path.write_text(line + "\n")
+    with pytest.raises(UserError, match=fault):
+        DecodeConfig.read(str(path))
+
+
 def test_the_shipped_configuration_states_the_defaults():
     assert DecodeConfig.read("conf/decode.yaml") == DecodeConfig()
 

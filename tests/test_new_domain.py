@@ -117,6 +117,8 @@ def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
             lambda spoken: (spoken / "a.txt").write_bytes(b"caf\xe9"),
             "a.txt:1: not UTF-8",
         ),
+        (lambda spoken: (spoken / "a.mp3").touch(), "a.wav: a.mp3 has the same name"),
+        (lambda spoken: (spoken / "segments").touch(), "segments: recordings are read"),
     ],
 )
 def test_recordings_and_transcripts_belong_together(tmp_path, change, words):
@@ -132,13 +134,17 @@ def test_recordings_and_transcripts_belong_together(tmp_path, change, words):
 
 def test_kaldi_recordings_are_files(tmp_path):
     (tmp_path / "text").write_text("a stop\n")
-    for path, words in (("sph2pipe a.sph |", "convert it"), ("a.wav", "no such file")):
+    for path, words in (
+        ("sph2pipe a.sph |", "a command; run it once"),
+        ("a.sph", "convert it"),
+        ("a.wav", "no such file"),
+    ):
         (tmp_path / "wav.scp").write_text(f"a {path}\n")
         with pytest.raises(UserError, match=words):
             read_spoken(tmp_path)
 
 
-def test_other_forms_of_text(files):
+def test_other_forms_of_text(files, caplog):
     (files / "rows.jsonl").write_text(
         '{"text": "Play ABBA!", "entities": [{"type": "artist", "text": "ABBA"}]}\n'
         '{"text": "Stop, DJ"}\n'
@@ -151,6 +157,9 @@ def test_other_forms_of_text(files):
     kaldi.mkdir()
     (kaldi / "text").write_text("b Stop now\na Go\n")
     assert list(read_sentences(kaldi, Lexicon())) == ["stop now", "go"]
+    (files / "mixed.txt").write_text("stop\n\n\N{CYRILLIC SMALL LETTER DE}\n")
+    assert list(read_sentences(files / "mixed.txt", Lexicon())) == ["stop"]
+    assert "1 lines without a word" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -161,6 +170,9 @@ def test_other_forms_of_text(files):
         (["--synthesize", "1", "--dev", "recordings"], "--dev needs --test"),
         (["--test", "empty"], "neither wav.scp nor transcripts"),
         (["--test", "none"], "call.txt: no recording of that name"),
+        (["--synthesize", "0"], "--synthesize 0: a number from 1"),
+        (["--entities", "list.csv", "--test", "recordings"], "not commas but a tab"),
+        (["--entities", "list.txt", "--test", "recordings"], "list.txt:1: more than"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_left(
@@ -169,6 +181,8 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
     (files / "empty").mkdir()
     (files / "none").mkdir()
     (files / "none" / "call.txt").write_text("hello")
+    (files / "list.csv").write_text("aspirin,drug\n")
+    (files / "list.txt").write_text("aspirin\tdrug\tpain\n")
     monkeypatch.chdir(files)
     with pytest.raises(UserError, match=message):
         make(monkeypatch, files, *options)

@@ -132,6 +132,36 @@ def test_a_wrong_option_leaves_the_finished_stage(train, stages, tiny_data, tmp_
     assert "is also in --init" in result.stderr
 
 
+def test_an_interrupted_training_goes_on_as_it_was(
+    train, stages, tiny_data, tmp_path, monkeypatch
+):
+    given = (PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
+             "--init", stages / "baseline")  # fmt: skip
+
+    def interrupt(out):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("spft.bin.train.finish", interrupt)
+        assert train(*given).returncode
+    assert (tmp_path / "prompt" / "checkpoint.pth").exists()
+    result = train(*given, "--seed", "1", "--", "--max_epoch", "3")
+    assert "another seed and espnet was interrupted" in result.stderr
+    result = train(*given)
+    assert result.returncode == 0, result.stderr
+    went_on = load_file(tmp_path / "prompt" / "model.safetensors")
+    assert not changed(load_file(stages / "prompt" / "model.safetensors"), went_on)
+
+
+def test_a_prompt_of_another_length(train, stages, tiny_data, tmp_path):
+    length = load_file(stages / "prompt" / "model.safetensors")["adapt.embeds"].shape[0]
+    result = train(PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
+                   "--init", stages / "prompt", "--",
+                   "--adapt_conf", f"length={length + 1}")  # fmt: skip
+    assert f"adapt.embeds has shape [{length}, " in result.stderr
+    assert f"here [{length + 1}, " in result.stderr and result.returncode == 1
+
+
 def test_step_2_moves_only_the_decoder(stages):
     prompt = load_file(stages / "prompt" / "model.safetensors")
     soft = load_file(stages / "soft" / "model.safetensors")

@@ -20,6 +20,9 @@ esac
 # Paths are the user's, relative to where he is.
 options=() path=false name=$1
 for option in "$@"; do
+    if [[ $option =~ ^(--(text|entities|test|dev)=)([^/].*)$ ]]; then
+        option=${BASH_REMATCH[1]}$here/${BASH_REMATCH[3]}
+    fi
     if [ "$path" = true ] && [[ $option != /* ]]; then option=$here/$option; fi
     path=false
     [[ ! $option =~ ^--(text|entities|test|dev)$ ]] || path=true

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from spft.errors import UserError, run
-from spft.files import atomic_write
+from spft.files import atomic_write, read_yaml
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class DecodeConfig:
             hypothesis of the n-best list, where there is such a decoder.
         pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
             that LLM and LM like best; at least twice the beam.
-        length_penalty: exponent of the length that scores are divided by.
-        length_bonus: added per token.
+        length_penalty: exponent of the length that scores are divided by, and
+        length_bonus: added per token; both in the search alone.
         lm_length_bonus: added per token for each unit of external LM weight, or fusion
             would delete words: up to what a token costs an LM in nats, less where the
             CTC head holds the words.
@@ -86,18 +86,18 @@ class DecodeConfig:
         """Read a YAML file; None gives the defaults.
 
         Raises:
-            UserError: the file is missing or holds a key that nothing reads.
+            UserError: the file is missing, holds a key that nothing reads, or a value
+                that makes no sense.
         """
         if path is None:
             return cls()
-        import yaml
-
-        if not Path(path).exists():
-            raise UserError(f"{path}: no such configuration")
-        keys = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        keys = read_yaml(path)
         if unknown := sorted(keys.keys() - cls.__dataclass_fields__.keys()):
             known = sorted(cls.__dataclass_fields__)
             raise UserError(f"{path}: unknown keys {unknown}; known: {known}")
+        for key, value in keys.items():
+            if reason := cls._fault(key, value):
+                raise UserError(f"{path}: {key}: {value!r} {reason}")
         judges = cls.__dataclass_fields__["second_pass_weights"].default_factory()
         if unknown := sorted(keys.get("second_pass_weights", {}).keys() - judges):
             raise UserError(
@@ -105,6 +105,24 @@ class DecodeConfig:
                 f"{sorted(judges)}"
             )
         return cls(**keys)
+
+    @classmethod
+    def _fault(cls, key: str, value) -> str | None:
+        """What is wrong with a value, if anything."""
+        from typeguard import TypeCheckError, check_type
+
+        try:
+            check_type(value, cls.__dataclass_fields__[key].type)
+        except TypeCheckError as error:
+            return str(error)
+        if key in ("beam", "batch_size", "pre_beam") and value < 1:
+            return "is less than 1"
+        grids = value.values() if isinstance(value, dict) else [value]
+        if any(isinstance(grid, list) and not grid for grid in grids):
+            return "leaves nothing to choose from"
+        if isinstance(value, int | float) and value < 0 and key != "length_bonus":
+            return "is negative"
+        return None
 
 
 def get_parser() -> argparse.ArgumentParser:

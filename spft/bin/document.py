@@ -75,7 +75,9 @@ def keys(part: type) -> str:
         else:
             default = f"`{default}`"
         meaning = described.get(parameter.name, "").replace("|", "\\|")
-        rows.append(f"| `{parameter.name}` | {default} | {meaning} |")
+        any_other = parameter.kind is parameter.VAR_KEYWORD
+        name = "all others" if any_other else f"`{parameter.name}`"
+        rows.append(f"| {name} | {default} | {meaning} |")
     if not rows:
         return f"{about}\n\nNothing to set."
     return "\n".join([about, "", "| key | default | |", "|---|---|---|", *rows])

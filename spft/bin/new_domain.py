@@ -18,7 +18,9 @@ from pathlib import Path
 
 from spft.errors import UserError, run
 
-RESERVED = {"base", "baseline", "general", "librispeech", "log", "report"}
+# Folders of exp/ and data/ beside those of domains; presets have one each as well.
+RESERVED = {"base", "baseline", "general", "librispeech", "log", "real", "report"}
+RESERVED |= {"routes", "studies"}
 LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 
@@ -43,19 +45,21 @@ def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
     folder = args.egs / args.name
-    if args.name in RESERVED:
+    if args.name in RESERVED or Path("conf/presets", args.name).exists():
         raise UserError(f"{args.name!r} means something else to run.sh; take another")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise UserError(f"{args.name!r}: a name of lower-case letters, digits and _")
     if folder.exists():
         raise UserError(f"{folder} is there already; remove it or take another name")
-    if args.test and args.synthesize:
+    if args.test and args.synthesize is not None:
         raise UserError("--test and --synthesize: recordings or synthesis, not both")
-    if not args.test and not args.synthesize:
+    if not args.test and args.synthesize is None:
         raise UserError(
             "nothing to test on: give recordings (--test DIR), or have sentences of "
             "the text held out and spoken (--synthesize 100)"
         )
+    if args.synthesize is not None and args.synthesize < 1:
+        raise UserError(f"--synthesize {args.synthesize}: a number from 1")
     if args.dev and not args.test:
         raise UserError("--dev needs --test")
 

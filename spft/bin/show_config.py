@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from spft.errors import UserError, run
+from spft.files import read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -16,10 +17,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command."""
-    import yaml
-
     args = get_parser().parse_args()
-    value = yaml.safe_load(args.config.read_text(encoding="utf-8"))
+    value = read_yaml(args.config)
     for key in args.key.split("."):
         if not isinstance(value, dict) or key not in value:
             raise UserError(f"{args.config}: no key {args.key}")

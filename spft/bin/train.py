@@ -5,9 +5,10 @@
 
 The architecture comes from ``--model`` (the first stage) or from the stages named by
 ``--init``, whose trained parts are put together. A data directory with ``wav.scp`` is
-paired data, one without is text only. An interrupted run goes on from its last epoch; a
-finished one is trained anew. A long text is read in parts, so that memory does not grow
-with it. What follows ``--`` goes to ESPnet as it is (``-- --max_epoch 3 --ngpu 1``).
+paired data, one without is text only. An interrupted run goes on from its last epoch,
+if nothing that it is made of has changed; a finished one is trained anew. A long text
+is read in parts, so that memory does not grow with it. What follows ``--`` goes to
+ESPnet as it is (``-- --max_epoch 3 --ngpu 1``).
 
 Several processes share each batch when a launcher starts them, one a GPU (``--ngpu 1``)
 or, without one, of a thread or more:
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spft.errors import UserError, run
-from spft.files import atomic_write
+from spft.files import atomic_write, read_yaml
 from spft.log import log_to
 
 if TYPE_CHECKING:
@@ -104,10 +105,15 @@ def replaced(out: Path) -> Iterator[None]:
 
 def train(args: argparse.Namespace) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
+    import yaml
+
     from spft.data.speech import find_speech
 
     config = args.out / "stage.yaml"
-    merge_yaml([args.model, args.config] if args.model else [args.config], config)
+    stage = merge_yaml([args.model, args.config] if args.model else [args.config])
+    check_settings(args, stage)
+    with atomic_write(config) as stream:
+        yaml.safe_dump(stage, stream, sort_keys=False)
     command = ["--config", str(config), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
     if args.init:
@@ -154,24 +160,37 @@ def launch(launcher: list[str], command: list[str]) -> None:
         raise UserError(f"{launcher[0]} ended with {done.returncode}; see above")
 
 
-def merge_yaml(paths: list[str], out: Path) -> None:
-    """Write the keys of several YAML files into one; a key given twice is an error."""
-    import yaml
+def check_settings(args: argparse.Namespace, stage: dict) -> None:
+    """Keep what a training is made of; refuse to go on with one made of other things.
 
+    Args:
+        args: of the command.
+        stage: keys of its configuration.
+    """
+    path = args.out / "settings.json"
+    names = ("train", "valid", "init", "seed", "part_size", "espnet")
+    settings = {"config": stage} | {name: getattr(args, name) for name in names}
+    settings = json.loads(json.dumps(settings, default=str))
+    if path.exists() and (args.out / "checkpoint.pth").exists():
+        earlier = json.loads(path.read_text("utf-8"))
+        if other := [name for name in settings if settings[name] != earlier.get(name)]:
+            raise UserError(
+                f"{args.out}: a training with another {' and '.join(other)} was "
+                "interrupted there; go on with that, or remove the folder"
+            )
+    with atomic_write(path) as stream:
+        json.dump(settings, stream, indent=1)
+
+
+def merge_yaml(paths: list[str]) -> dict:
+    """The keys of several YAML files; a key given twice is an error."""
     merged: dict = {}
     for path in paths:
-        if not Path(path).exists():
-            raise UserError(f"{path}: no such configuration")
-        try:
-            keys = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{path}: not valid YAML: {reason}") from error
+        keys = read_yaml(path)
         if twice := sorted(merged.keys() & keys.keys()):
             raise UserError(f"{path}: {twice} given in {paths[0]} too; keep one")
         merged |= keys
-    with atomic_write(out) as stream:
-        yaml.safe_dump(merged, stream, sort_keys=False)
+    return merged
 
 
 def write_lengths(text: Path, speech: "SpeechSource | None", out: Path) -> int:

@@ -6,6 +6,7 @@ audio files with each one's transcript in ``<name>.txt`` beside it.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from spft.data.table import read_lines, read_table
 from spft.errors import UserError
 
 UNTYPED = "entity"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,17 @@ class Lexicon:
 
 def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
     """Lines of ``entity`` or ``entity<TAB>type``."""
+    if path.suffix == ".csv":
+        raise UserError(
+            f"{path}: not commas but a tab goes between an entity and its type; write "
+            "it so into a .tsv or .txt"
+        )
     for number, line in enumerate(read_lines(path), 1):
         text, _, kind = line.partition("\t")
         if not text.strip():
             continue
+        if "\t" in kind:
+            raise UserError(f"{path}:{number}: more than an entity and its type")
         if not normalize(text):
             raise UserError(f"{path}:{number}: {text!r} holds no word; remove the line")
         yield text, kind.strip() or UNTYPED
@@ -104,7 +113,17 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
         )
     else:
         rows = read_lines(path)
-    sentences = {text: row for row in rows if (text := normalize(row))}
+    sentences, wordless = {}, []
+    for row in rows:
+        if text := normalize(row):
+            sentences[text] = row
+        elif row.strip():
+            wordless.append(row)
+    if wordless:
+        _log.warning(
+            f"{path}: {len(wordless)} lines without a word that the models know, such "
+            f"as {wordless[0]!r}, are left out"
+        )
     if not sentences:
         raise UserError(f"{path}: no sentence in it")
     return sentences
@@ -116,6 +135,11 @@ def read_spoken(path: Path) -> list[Spoken]:
     Raises:
         UserError: no such folder, a recording without transcript or the reverse.
     """
+    if (path / "segments").exists():
+        raise UserError(
+            f"{path}/segments: recordings are read whole; cut them first (Kaldi's "
+            "extract-segments, ESPnet's format_wav_scp.sh --segments)"
+        )
     if (path / "wav.scp").exists():
         wavs, texts = (
             read_table(path / name, check_sorted=False) for name in ("wav.scp", "text")
@@ -135,11 +159,12 @@ def read_spoken(path: Path) -> list[Spoken]:
             f"{path}: neither wav.scp nor transcripts there; put each recording's "
             "words into a .txt beside it"
         )
-    recordings = {
-        file.stem: file
-        for file in sorted(path.iterdir())
-        if file.suffix.lower() in AUDIO_SUFFIXES
-    }
+    recordings: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in AUDIO_SUFFIXES:
+            if other := recordings.get(file.stem):
+                raise UserError(f"{file}: {other.name} has the same name; keep one")
+            recordings[file.stem] = file
     for name in transcripts.keys() ^ recordings.keys():
         if name in transcripts:
             raise UserError(f"{transcripts[name]}: no recording of that name beside it")
@@ -155,6 +180,8 @@ def read_spoken(path: Path) -> list[Spoken]:
 
 def _spoken(name: str, text: str, speaker: str, audio: Path, where: str) -> Spoken:
     text = normalize(text)
+    if str(audio).endswith("|"):
+        raise UserError(f"{where}: {audio}: a command; run it once and name its file")
     if audio.suffix.lower() not in AUDIO_SUFFIXES:
         raise UserError(
             f"{where}: {audio}: not a file of {' '.join(AUDIO_SUFFIXES)}; convert it"

@@ -84,16 +84,16 @@ class FbankConformerEncoder(AbsEncoder):
 
     Args:
         n_mels: mel filters.
-        conformer_conf: keyword arguments of ESPnet's ``ConformerEncoder``.
+        **conformer: keys of ESPnet's ``ConformerEncoder`` (output_size, num_blocks, …).
     """
 
-    def __init__(self, n_mels: int = 80, **conformer_conf):
+    def __init__(self, n_mels: int = 80, **conformer):
         super().__init__()
         from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
         from espnet2.asr.frontend.default import DefaultFrontend
 
         self.frontend = DefaultFrontend(fs=16000, n_mels=n_mels, n_fft=512)
-        self.conformer = ConformerEncoder(n_mels, **conformer_conf)
+        self.conformer = ConformerEncoder(n_mels, **conformer)
 
     def output_size(self) -> int:
         """Width of the Conformer."""
