@@ -1,9 +1,7 @@
 """python -m spft.bin.report --domains music chatbot --general general_test --out FILE.
 
 Makes RESULTS.md and the page ``exp/report/index.html`` of the score files under
-``exp/`` and prints its tables. With
-``--readme README.md`` the tables also go into that page, between its lines
-``<!-- results -->`` and ``<!-- end of results -->``.
+``exp/`` and prints its tables.
 """
 
 import argparse
@@ -12,9 +10,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from spft.errors import UserError, run
-
-README_MARKS = ("<!-- results -->", "<!-- end of results -->")
+from spft.errors import run
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -52,7 +48,6 @@ def get_parser() -> argparse.ArgumentParser:
         default=[],
         help="experiments that differ from those of --exp by their seed",
     )
-    parser.add_argument("--readme", type=Path, help="page to put the tables into")
     return parser
 
 
@@ -90,8 +85,6 @@ def main() -> None:
         print(f"no {page}: its test sets are not in {args.data}")
     with atomic_write(args.out) as stream:
         stream.write("\n\n".join(section.strip() for section in sections) + "\n")
-    if args.readme:
-        fill_readme(args.readme, results)
     for name, rows in results.items():
         print_table(name, rows)
     print(f"written: {args.out}")
@@ -164,24 +157,6 @@ def seeds_section(exps: list[Path], domain: str, general: str) -> str:
 
     rows = seed_cells([collect(exp, domain, general) for exp in exps])
     return f"## Seeds of {domain}\n\n{format_table(HEADER, rows)}"
-
-
-def fill_readme(path: Path, results: dict[str, list]) -> None:
-    """Replace what stands between the marks of ``path`` by the domains' tables."""
-    from spft.files import atomic_write
-    from spft.scoring.table import HEADER, format_table, table_cells
-
-    page = path.read_text("utf-8") if path.is_file() else ""
-    start, end = (page.find(mark) for mark in README_MARKS)
-    if not 0 <= start < end:
-        raise UserError(f"{path}: has no lines {' … '.join(README_MARKS)}; add them")
-    tables = [
-        f"**{domain}**\n\n{format_table(HEADER, table_cells(rows))}"
-        for domain, rows in results.items()
-    ]
-    parts = [page[:start] + README_MARKS[0], *tables, page[end:]]
-    with atomic_write(path) as stream:
-        stream.write("\n\n".join(parts))
 
 
 def test_set_line(scores: dict) -> str:

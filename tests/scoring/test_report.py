@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spft.bin import report, score
+from spft.bin import report, score, summary
 from spft.data.entities import Entity, write_entities
 from spft.data.kaldi import write_table
 from spft.errors import UserError
@@ -109,18 +109,34 @@ def test_report(tree, monkeypatch, capsys):
     assert table[-1]["p_wer_versus"] < 0.001
 
 
-def test_tables_go_into_the_readme(tree, monkeypatch):
-    page = tree / "README.md"
+def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
+    run_report(tree, monkeypatch, "--domains", "music")
+    report, page = tree / "RESULTS.md", tree / "README.md"
+    other = tree / "OTHER.md"
+    lines = report.read_text().replace("## music", "## chatbot").splitlines()
+    other.write_text("\n".join(x for x in lines if not x.startswith("| no prompt")))
+    monkeypatch.setattr("sys.argv", ["x", str(report), str(other), "--out", str(page)])
     page.write_text("# x\n")
     with pytest.raises(UserError, match="README.md: has no lines"):
-        run_report(tree, monkeypatch, "--domains", "music", "--readme", "README.md")
+        summary.main()
     page.write_text("# x\n<!-- results -->\nold\n<!-- end of results -->\nend\n")
     for _ in range(2):
-        run_report(tree, monkeypatch, "--domains", "music", "--readme", "README.md")
+        summary.main()
         text = page.read_text()
-        assert text.startswith("# x\n<!-- results -->\n\n**music**\n\n| system")
+        assert text.startswith("# x\n<!-- results -->\n\n| system")
         assert text.endswith("\n\n<!-- end of results -->\nend\n")
-        assert "old" not in text and text.count("**music**") == 1
+        header, _, *rows = [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in text.splitlines()
+            if line.startswith("|")
+        ]
+        assert header[1:] == ["music WER", "music EER", "chatbot WER", "chatbot EER"]
+        assert [row[0] for row in rows] == ["base", "no prompt", "soft prompt"]
+        assert rows[1][1] in report.read_text() and rows[1][3:] == ["–", "–"]
+        assert rows[2][1:3] == rows[2][3:]
+    monkeypatch.setattr("sys.argv", ["x", str(page), "--out", str(page)])
+    with pytest.raises(UserError, match="README.md: no table of spft.bin.report"):
+        summary.main()
 
 
 def test_missing_domain_is_one_line(tree, monkeypatch):
