@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -308,10 +309,25 @@ def test_other_ways_to_adapt(train, stages, tiny_data, tmp_path, name, data, opt
     assert moved and all("lora_" in tensor for tensor in moved)
 
 
-def test_two_processes_train_as_one(train, stages, tiny_data, tmp_path):
+@pytest.fixture
+def two_machines(tmp_path):
+    """A launcher like srun's: a torchrun on each of two machines, which are this one."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    torchrun = (
+        "torchrun --nnodes 2 --nproc_per_node 1 --rdzv_backend c10d --rdzv_id test "
+        f'--rdzv_endpoint localhost:{port} "$@"'
+    )
+    script = tmp_path / "two_machines.sh"
+    script.write_text(f"{torchrun} &\n{torchrun} && wait $!\n")
+    return f"bash {script}"
+
+
+def test_two_processes_train_as_one(train, stages, tiny_data, tmp_path, two_machines):
     """The same losses, epoch by epoch, for the same global batches."""
     losses = []
-    for launcher in ((), ("--launcher", "torchrun --standalone --nproc_per_node 2")):
+    for launcher in ((), ("--launcher", two_machines)):
         out = tmp_path / f"exp{len(launcher)}"
         result = train(PRESET / "decoder.yaml", tiny_data / "text", out, *launcher,
                        "--init", stages / "prompt", "--", "--batch_size", "4",

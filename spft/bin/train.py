@@ -136,6 +136,11 @@ def train(args: argparse.Namespace) -> str:
         command += [f"--{name}_data_path_and_name_and_type", f"{text},text,text"]
         command += [f"--{name}_shape_file", str(shapes)]
     command += args.espnet
+    if "--use_deepspeed" in args.espnet:
+        raise UserError(
+            "--use_deepspeed: ESPnet's DeepSpeed trainer leaves checkpoints that this "
+            "command cannot read; use several GPUs by --launcher, or a smaller LLM"
+        )
     if args.launcher:
         launch(shlex.split(args.launcher), command)
     else:
