@@ -108,12 +108,14 @@ def commands_section(exp: Path, domains: list[str], log: Path | None = None) -> 
     def names(line: str, names: set[str]) -> bool:
         return any(re.search(f"/{re.escape(name)}[_/]", line) for name in names)
 
-    # A command that was given again did nothing the next time.
-    kept: dict[str, str] = {}
+    # A command that was given again had little to do the next time.
+    kept: dict[str, tuple[int, str]] = {}
     for line in path.read_text("utf-8").splitlines():
         if names(line, set(domains)) or not names(line, found):
-            kept.setdefault(line.rpartition(" # ")[0] or line, line)
-    return "\n".join(["## Commands", "", "```sh", *kept.values(), "```"])
+            command, seconds = re.fullmatch(r"(.*?)(?: *# (\d+) s)?", line).groups()
+            kept[command] = max(kept.get(command, (0, "")), (int(seconds or 0), line))
+    lines = [line for _, line in kept.values()]
+    return "\n".join(["## Commands", "", "```sh", *lines, "```"])
 
 
 def domain_section(exp: Path, domain: str, results: list) -> str:

@@ -65,6 +65,7 @@ class Waveforms:
         if hearing is not None:
             self.speech = {u: hearing.encode(wave) for u, wave in waveforms.items()}
         self.lengths = {u: len(array) for u, array in self.speech.items()}
+        self._transcripts: dict[str, str] = {}
 
     def load(self, utterance: str) -> np.ndarray:
         """``[T, F]`` frames or ``[N]`` samples of an utterance."""
@@ -76,8 +77,11 @@ class Waveforms:
             return None
         from spft.data.normalize import normalize
 
-        frames = [self.speech[u] for u in utterances]
-        return [normalize(text) for text in self.hearing.transcribe(frames)]
+        new = [u for u in utterances if u not in self._transcripts]
+        if new:  # search and second pass both ask
+            texts = self.hearing.transcribe([self.speech[u] for u in new])
+            self._transcripts |= zip(new, map(normalize, texts), strict=True)
+        return [self._transcripts[u] for u in utterances]
 
 
 def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
