@@ -311,7 +311,7 @@ def test_other_ways_to_adapt(train, stages, tiny_data, tmp_path, name, data, opt
 
 @pytest.fixture
 def two_machines(tmp_path):
-    """A launcher like srun's: a torchrun on each of two machines, which are this one."""
+    """A launcher like srun: a torchrun for each of two machines, which are this one."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]

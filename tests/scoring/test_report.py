@@ -227,7 +227,7 @@ def test_commands_of_other_domains_are_left_out(tree):
     log = "".join(f"{line} # {i} s\n" for i, line in enumerate([*lines, lines[2]]))
     (tree / "exp" / "commands.log").write_text(log)
     section = report.commands_section(tree / "exp", ["music"])
-    assert section.splitlines()[3:-1] == [f"{lines[0]} # 0 s", f"{lines[2]} # 2 s"]
+    assert section.splitlines()[3:-1] == [f"{lines[0]} # 0 s", f"{lines[2]} # 4 s"]
 
 
 def test_run_sh_keeps_the_commands_of_other_domains(tmp_path):
