@@ -212,6 +212,10 @@ fi
 
 if on 3; then
     if [ "$baseline" = shipped ]; then
+        weights=$exp/baseline/model.safetensors
+        [ ! -e "$weights" ] || cmp -s "$weights" "$shipped/model.safetensors" ||
+            die "$exp/baseline is not the shipped one: go on from it by --stage 4," \
+                "or remove it"
         rm -rf "$exp/baseline"
         do_run cp -r "$shipped" "$exp/baseline"
     else

@@ -65,9 +65,11 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     if on 6 && [ "$fusion" = true ] && ! finished "$exp/$domain/ngram/ngram.arpa"; then
         rm -rf "${exp:?}/$domain/lm" "$exp/$domain/ngram"
         do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
-            --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data"
+            --valid "${text[1]}/text" --tokenizer "$llm" --out "$exp/$domain/lm/data" \
+            --seed "$seed"
         do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
-            --data "$exp/$domain/lm/data" --output_dir "$exp/$domain/lm" --ngpu "$ngpu"
+            --data "$exp/$domain/lm/data" --output_dir "$exp/$domain/lm" \
+            --ngpu "$ngpu" --seed "$seed"
         do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
             --tokenizer "$llm" --out "$exp/$domain/ngram"
     fi

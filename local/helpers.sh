@@ -58,7 +58,11 @@ conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the de
     die "no configuration $1"
 }
 train() { # train CONFIG TRAIN VALID OUT [option…]
-    if finished "$4/model.safetensors"; then return; fi
-    do_run python -m spft.bin.train --config "$1" --train "$2" --valid "$3" --out "$4" \
-        --dump "$dump" --seed "$seed" "${launch[@]}" "${@:5}"
+    local command=(python -m spft.bin.train --config "$1" --train "$2" --valid "$3"
+        --out "$4" --dump "$dump" --seed "$seed")
+    if finished "$4/model.safetensors"; then # if it was trained as it would be now
+        "${command[@]}" --resume "${@:5}"
+    else
+        do_run "${command[@]}" "${launch[@]}" "${@:5}"
+    fi
 }

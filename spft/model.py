@@ -189,5 +189,5 @@ class SpeechLLM(AbsESPnetModel):
         return sum(losses)
 
     def collect_feats(self, **batch) -> dict[str, Tensor]:
-        """Nothing: batches are planned from shapes that stage 2 writes."""
+        """Nothing: batches are planned from lengths that spft.bin.train writes."""
         return {}

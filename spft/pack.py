@@ -115,6 +115,7 @@ def write_pack(
     from spft.search.neural_lm import CHECKPOINTS
 
     models: dict[str, dict] = {}
+    adapters: dict[str, set[str]] = {}
     manifest = {"format": FORMAT, "decode": asdict(decode), "models": models}
     manifest["domains"] = {}
     with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
@@ -123,7 +124,15 @@ def write_pack(
             config = read_config(domain.model)
             for model in pretrained_names(config):
                 models.setdefault(model, describe(model))
-            write_weights(root / name, read_weights(domain.model))
+            weights = read_weights(domain.model)
+            adapters[name] = {key for key in weights if not key.startswith("adapt.")}
+            if adapters[name] != next(iter(adapters.values())):
+                raise UserError(
+                    f"{domain.model}: other parts were trained than of "
+                    f"{next(iter(adapters))}, so that they cannot share an LLM; use "
+                    "its folder as it is (transcribe --model)"
+                )
+            write_weights(root / name, weights)
             shutil.copy(domain.model / "config.yaml", root / name)
             keys = {"model": name, "external": {}, "weights": domain.weights}
             keys["second"] = domain.second
@@ -181,11 +190,16 @@ def describe(name: str) -> dict[str, str]:
 def checksum(name: str) -> str:
     """sha256 over the weights and the tokenizer of a pretrained model."""
     folder = _folder(name)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise UserError(
+            f"{name}: no *.safetensors, without which nobody could tell whether a pack "
+            "fits it; save the model in that form"
+        )
     digest = hashlib.sha256()
-    for pattern in ("*.safetensors", "tokenizer.*"):
-        for path in sorted(folder.glob(pattern)):
-            with open(path, "rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for path in [*weights, *sorted(folder.glob("tokenizer.*"))]:
+        with open(path, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 

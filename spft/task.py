@@ -164,7 +164,8 @@ class SpeechLLMTask(AbsTask):
         )
         for folder in args.init:
             model.load_stage(read_weights(folder))
-        if not any(parameter.requires_grad for parameter in llm.parameters()):
+        frozen = not any(parameter.requires_grad for parameter in llm.parameters())
+        if args.init and frozen:  # faster; elsewhere LoRA's weights are yet to come
             llm.merge()
         cls._llm = llm
         logging.info(f"training {model.trained_parameters:,} parameters")

@@ -61,6 +61,15 @@ def test_step_1_moves_only_the_prompt(stages):
     assert changed(baseline, prompt) == {"adapt.embeds"}
 
 
+def test_what_step_1_leaves_decodes_as_the_baseline(stages):
+    def tuned(name):  # LoRA's product is in it
+        recognizer = Recognizer(stages / name, DecodeConfig(), {})
+        return recognizer.llm.model.state_dict()
+
+    baseline, prompt = tuned("baseline"), tuned("prompt")
+    assert not changed(baseline, prompt)
+
+
 def test_step_1_learns(stages):
     log = (stages / "prompt" / "train.log").read_text()
     losses = [float(x) for x in re.findall(r"\[valid\] loss=([0-9.]+)", log)]
@@ -147,9 +156,13 @@ def test_an_interrupted_training_goes_on_as_it_was(
         assert train(*given).returncode
     assert (tmp_path / "prompt" / "checkpoint.pth").exists()
     result = train(*given, "--seed", "1", "--", "--max_epoch", "3")
-    assert "another seed and espnet was interrupted" in result.stderr
+    assert "differs from this in seed and espnet" in result.stderr
     result = train(*given)
     assert result.returncode == 0, result.stderr
+    result = train(*given, "--resume")
+    assert result.returncode == 0 and "trained" not in result.stderr
+    result = train(*given, "--resume", "--", "--max_epoch", "3")
+    assert "differs from this in espnet" in result.stderr and result.returncode == 1
     went_on = load_file(tmp_path / "prompt" / "model.safetensors")
     assert not changed(load_file(stages / "prompt" / "model.safetensors"), went_on)
 

@@ -143,10 +143,14 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
     write("plain")  # all that `--fusion false` leaves
     found = find_domain(tmp_path, "music", "soft_prompt")
     assert found.decode["beam"] == 2 and not found.second
-    report["weights"] = {"ngram": 1.0}
+    assert not found.external
+    report["weights"] = {"ctc": 1.0, "ngram": 0.0}
     write("second")
+    (tmp_path / "music/ngram").mkdir()
     found = find_domain(tmp_path, "music", "soft_prompt")
-    assert found.decode["beam"] == 2 and found.second == {"ngram": 1.0}
+    assert found.decode["beam"] == 2 and found.second == {"ctc": 1.0}
+    # It has no weight, but chooses what the others judge.
+    assert found.external == {"ngram": tmp_path / "music/ngram"}
     report["config"]["keep_prompt"] = True
     shutil.rmtree(tmp_path / "music/soft_prompt/decode_second")
     for tag in ("plain", "second"):

@@ -155,6 +155,9 @@ def main() -> None:
     fixed = {"lm": args.lm_weight, "ngram": args.ngram_weight}
     if external and not args.tune and any(fixed[name] is None for name in external):
         raise UserError("an external LM needs --tune DEV_SET, or its weight")
+    if args.tune and any(weight is not None for weight in fixed.values()):
+        raise UserError("--tune chooses the weights; leave --lm_weight and "
+                        "--ngram_weight out")  # fmt: skip
     if args.phrases and not (external and args.tune):
         raise UserError("--phrases needs external LMs, and --tune DEV_SET for weights")
     systems = [system.partition("=")[::2] for system in args.systems]

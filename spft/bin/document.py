@@ -17,9 +17,9 @@ Written by `python -m spft.bin.document --out docs/configuration.md`; do not edi
 
 A stage's YAML holds the keys below and ESPnet's own (optimiser, scheduler, batches,
 checkpoints, distribution: `python -m espnet2.bin.asr_train --help`). A key that nothing
-reads is an error. A recipe's `conf/` wins over `conf/`, which `conf/presets/<preset>/`
-replaces. The architecture (encoder, projector, LLM) is given once, for the baseline, in
-`conf/model.yaml`; later stages inherit it.
+reads is an error. A file is taken from `conf/presets/<preset>/`, else from the recipe's
+`conf/`, else from `conf/`. The architecture (encoder, projector, LLM) is given once, in
+`conf/model.yaml` for the baseline; later stages inherit it.
 """
 
 

@@ -129,8 +129,8 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
     from tqdm import tqdm
 
     from spft.data.audio import read_audio
-    from spft.data.kaldi import read_table
     from spft.data.normalize import normalize
+    from spft.data.table import read_table
 
     if out.exists():
         shutil.rmtree(out)  # of another list of files

@@ -1,7 +1,7 @@
 """Pack trained systems into one archive (stage 9).
 
-    python -m spft.bin.pack --exp exp --systems music=soft_prompt chatbot=soft_prompt \
-        --out exp/pack.zip
+    python -m spft.bin.pack --exp exp --data data --out exp/pack.zip \
+        --systems music=soft_prompt chatbot=soft_prompt
 
 For each domain: the system's adapters, prompt and configuration, its external LMs with
 the weights that stage 7 chose on dev and the search that it did, the phrases for its
@@ -24,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--exp", type=Path, default=Path("exp"), help="default: exp")
     add("--systems", nargs="*", default=[], help="DOMAIN=SYSTEM, e.g. music=no_prompt")
-    add("--data", type=Path, help="for the entities of each domain's text")
+    add("--data", type=Path, default=Path("data"), help="texts of the domains")
     add("--config", help="YAML of the search where stage 7 did none; default: built in")
     add("--results", type=Path, help="RESULTS.md to pack with them")
     add("--out", type=Path, required=True, help="archive to write")
@@ -54,7 +54,7 @@ def main() -> None:
         raise UserError(f"{args.results}: not found; run stage 8 first")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        for name in domains.keys() - {BASE} if args.data else ():
+        for name in domains.keys() - {BASE}:
             text = args.data / f"{name}_text" / "train"
             if (text / "entities").exists():
                 names = Path(temporary) / f"{name}.tsv"
@@ -102,10 +102,12 @@ def find_domain(exp: Path, domain: str, system: str):
             f"{folder}: decoded with its prompt kept, which a pack of several domains "
             "cannot do; run stage 7 again without --keep_prompt"
         )
+    # The second pass chooses its candidates by the n-gram, whatever that one's weight.
     external = {
         name: exp / domain / name
         for name in ("lm", "ngram")
-        if name in weights["lm"] | weights["second"]
+        if (weights["second"] and (exp / domain / name).exists())
+        or name in weights["lm"]
     }
     return Domain(
         folder, external, weights["lm"], second=weights["second"], decode=config

@@ -1,4 +1,4 @@
-"""What a soft prompt learnt: its vectors among audio and text embeddings (stage 8).
+"""What a soft prompt learnt: its vectors among audio and text embeddings (stage 7).
 
     python -m spft.bin.prompt_map --model exp/music/soft_prompt --data data/music_dev \
         --text data/music_text/train/text --out exp/music/prompt_map.json

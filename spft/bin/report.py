@@ -180,15 +180,12 @@ def test_set_line(scores: dict) -> str:
 
 def print_table(domain: str, results: list) -> None:
     """Print one domain's table for the terminal."""
-    from spft.scoring.table import HEADER, format_table, table_cells
+    from rich.console import Console
+    from rich.table import Table
+
+    from spft.scoring.table import HEADER, table_cells
 
     cells = table_cells(results)
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        print(f"\n{domain}\n{format_table(HEADER, cells)}")
-        return
     table = Table(title=domain)
     for name in HEADER:
         table.add_column(name, overflow="fold")

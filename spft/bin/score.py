@@ -33,9 +33,6 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         help="Kaldi text that tells entities seen in adaptation from unseen ones",
     )
-    parser.add_argument(
-        "--ref-text", type=Path, help="references (default: `text` of --data)"
-    )
     return parser
 
 
@@ -43,7 +40,7 @@ def main() -> None:
     """Score each decode of the set."""
     args = get_parser().parse_args()
     for decode in args.decode:
-        scores = score(args.data, decode, args.adaptation_text, args.ref_text)
+        scores = score(args.data, decode, args.adaptation_text)
         rates = [
             f"{name.upper()} {scores[name]:.2f} %"
             for name in ("wer", "ser", "eer", "eer_seen", "eer_unseen")
@@ -52,18 +49,12 @@ def main() -> None:
         print(f"{decode}: {', '.join(rates) or 'nothing to score'}")
 
 
-def score(
-    data: Path,
-    decode: Path,
-    adaptation_text: Path | None = None,
-    ref_text: Path | None = None,
-) -> dict:
+def score(data: Path, decode: Path, adaptation_text: Path | None = None) -> dict:
     """Score, write everything and return what ``score.json`` holds.
 
     Rates are percentages, and None where there is nothing to count: a set without
     transcripts has no ``wer``, one without entities no ``eer``.
     """
-    from spft.data.normalize import normalize
     from spft.files import atomic_write
     from spft.scoring.entity import judge_entities, write_entity_scores
     from spft.scoring.inputs import read_scoring_set, read_transcripts
@@ -71,7 +62,7 @@ def score(
 
     # A failed run must not leave the scores of older hypotheses behind.
     (decode / "score.json").unlink(missing_ok=True)
-    test = read_scoring_set(data, decode, normalize, ref_text)
+    test = read_scoring_set(data, decode)
     scores = {"utterances": len(test.hyps), "wer": None, "eer": None}
     if test.refs is not None:
         counts = score_wer(test.refs, test.hyps, test.speakers, decode / "score_wer")
@@ -85,7 +76,7 @@ def score(
             "ser": 100 * counts.sentence_errors / counts.sentences,
         }
     if test.entities is not None:
-        lines = adaptation_text and read_transcripts(adaptation_text, normalize)
+        lines = adaptation_text and read_transcripts(adaptation_text)
         judged = judge_entities(
             test.refs, test.hyps, test.entities, lines.values() if lines else None
         )

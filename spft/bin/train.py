@@ -17,6 +17,7 @@ or, without one, of a thread or more:
 """
 
 import argparse
+import hashlib
 import json
 import re
 import shlex
@@ -55,6 +56,11 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave a finished stage as it is, if it is of these settings",
+    )
+    parser.add_argument(
         "--part_size",
         type=int,
         default=100_000,
@@ -69,15 +75,34 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command."""
+    import yaml
+
     args = get_parser().parse_args()
     for folder in (args.train, args.valid):
         if not (folder / "text").exists():
             raise UserError(f"{folder}/text: not found; run stage 1 first")
     if args.out.resolve() in [Path(folder).resolve() for folder in args.init]:
         raise UserError(f"--out {args.out} is also in --init; write to another folder")
+    stage = merge_yaml([args.model, args.config] if args.model else [args.config])
+    if stage.get("keep_nbest_models", 1) != 1:
+        raise UserError(
+            f"{args.config}: keep_nbest_models: epochs are not averaged, the best one "
+            "is kept; leave it at 1"
+        )
+    settings = describe(args, stage)
+    finished = (args.out / "model.safetensors").exists()
+    if args.resume and finished:
+        check_settings(args.out, settings)
+        return
     with replaced(args.out):
+        if (args.out / "checkpoint.pth").exists():  # interrupted
+            check_settings(args.out, settings)
         args.out.mkdir(parents=True, exist_ok=True)
         log_to(args.out / "train.log")
+        with atomic_write(args.out / "settings.json") as stream:
+            json.dump(settings, stream, indent=1)
+        with atomic_write(args.out / "stage.yaml") as stream:
+            yaml.safe_dump(stage, stream, sort_keys=False)
         task = train(args)
         finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)
@@ -105,16 +130,9 @@ def replaced(out: Path) -> Iterator[None]:
 
 def train(args: argparse.Namespace) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
-    import yaml
-
     from spft.data.speech import find_speech
 
-    config = args.out / "stage.yaml"
-    stage = merge_yaml([args.model, args.config] if args.model else [args.config])
-    check_settings(args, stage)
-    with atomic_write(config) as stream:
-        yaml.safe_dump(stage, stream, sort_keys=False)
-    command = ["--config", str(config), "--output_dir", str(args.out)]
+    command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
     if args.init:
         command += ["--init", *args.init]
@@ -165,26 +183,40 @@ def launch(launcher: list[str], command: list[str]) -> None:
         raise UserError(f"{launcher[0]} ended with {done.returncode}; see above")
 
 
-def check_settings(args: argparse.Namespace, stage: dict) -> None:
-    """Keep what a training is made of; refuse to go on with one made of other things.
+def describe(args: argparse.Namespace, stage: dict) -> dict:
+    """What a training is made of.
 
     Args:
         args: of the command.
         stage: keys of its configuration.
     """
-    path = args.out / "settings.json"
     names = ("train", "valid", "init", "seed", "part_size", "espnet")
-    settings = {"config": stage} | {name: getattr(args, name) for name in names}
-    settings = json.loads(json.dumps(settings, default=str))
-    if path.exists() and (args.out / "checkpoint.pth").exists():
-        earlier = json.loads(path.read_text("utf-8"))
-        if other := [name for name in settings if settings[name] != earlier.get(name)]:
-            raise UserError(
-                f"{args.out}: a training with another {' and '.join(other)} was "
-                "interrupted there; go on with that, or remove the folder"
-            )
-    with atomic_write(path) as stream:
-        json.dump(settings, stream, indent=1)
+    settings = {name: getattr(args, name) for name in names} | {"config": stage}
+    files = [folder / "text" for folder in (args.train, args.valid)]
+    files += [Path(folder) / "model.safetensors" for folder in args.init]
+    settings["sha256"] = {str(path): digest(path) for path in files if path.exists()}
+    return json.loads(json.dumps(settings, default=str))
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_settings(out: Path, settings: dict) -> None:
+    """Refuse to go on with a training that was made of something else.
+
+    Raises:
+        UserError: ``settings.json`` in ``out`` differs from ``settings``.
+    """
+    path = out / "settings.json"
+    earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
+    if other := [name for name in settings if settings[name] != earlier.get(name)]:
+        raise UserError(
+            f"{out}: what was trained there differs from this in "
+            f"{' and '.join(other)} ({path}); go on with that, or remove the folder"
+        )
 
 
 def merge_yaml(paths: list[str]) -> dict:
@@ -269,7 +301,12 @@ def training_figures(out: Path, weights: dict, epochs: dict) -> dict:
 
     config = read_config(out)
     patterns = config["trainable"]
-    trained = [w for n, w in weights.items() if any(re.search(p, n) for p in patterns)]
+    trained = [
+        weight
+        for name, weight in weights.items()
+        if any(re.search(pattern, name) for pattern in patterns)
+        and not re.search(r"\.(running_mean|running_var|num_batches_tracked)$", name)
+    ]
     phase, figure, mode = config["best_model_criterion"][0]
     utterances = None
     if config["num_iters_per_epoch"] is None:

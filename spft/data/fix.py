@@ -26,6 +26,9 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
     if audio and (directory / "utt2spk").exists():
         speakers = read_table(directory / "utt2spk", check_sorted=False)
     entities: dict[str, str] = {}
+    spoken: dict[str, str] = {}
+    if (directory / "spoken").exists():
+        spoken = read_table(directory / "spoken", check_sorted=False)
     if (directory / "entities").exists():
         entities = read_table(directory / "entities", check_sorted=False)
     utterances = []
@@ -44,7 +47,9 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
                 f"{text.where(key)}: text without audio: {key!r} is not in "
                 f"{wavs.path}; add it there or remove the line"
             )
-        utterances.append(Utterance(key, normal, speakers.get(key, key), path, located))
+        speaker = speakers.get(key, key)
+        voiced = spoken.get(key)
+        utterances.append(Utterance(key, normal, speaker, path, located, voiced))
     for key in wavs:
         if key not in text:
             raise UserError(

@@ -19,14 +19,6 @@ from spft.data.table import Table, read_table, write_table
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
-__all__ = [
-    "Table",
-    "read_data_dir",
-    "read_table",
-    "validate_data_dir",
-    "write_data_dir",
-    "write_table",
-]
 FILES = ("wav.scp", "text", "utt2spk", "spk2utt", "entities", "spoken")
 
 

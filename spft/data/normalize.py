@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from num2words import num2words
 
-from spft.errors import UserError
-
 # Letters that Unicode's decomposition leaves alone.
 _LETTERS = str.maketrans(
     {
@@ -193,14 +191,3 @@ def spell_out(text: str, normal: str) -> str:
         "".join(f"{letter}." for letter in word) if word in spelled else word
         for word in normal.split()
     )
-
-
-NORMALIZERS: dict[str, Callable[[str], str]] = {"english": normalize}
-
-
-def get_normalizer(name: str) -> Callable[[str], str]:
-    """The normaliser that a configuration names."""
-    if name not in NORMALIZERS:
-        known = ", ".join(NORMALIZERS)
-        raise UserError(f"unknown text normaliser {name!r}; choose one of: {known}")
-    return NORMALIZERS[name]

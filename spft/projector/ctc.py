@@ -120,11 +120,6 @@ class CTCProjector(AbsProjector):
         """Log-probabilities ``[B, T, K]`` of blank (0) and the letters of ALPHABET."""
         return self.letters(self._hidden(frames, lengths)).float().log_softmax(-1)
 
-    def spell(self, frames: Tensor, lengths: Tensor) -> list[str]:
-        """The greedy string of each utterance."""
-        best = self.log_probs(frames, lengths).argmax(-1)
-        return [_spans(row[:n])[0] for row, n in zip(best, lengths, strict=True)]
-
     def _hidden(self, frames: Tensor, lengths: Tensor) -> Tensor:
         valid = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
         normal = torch.zeros_like(frames, dtype=torch.float32)

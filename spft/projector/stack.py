@@ -41,7 +41,7 @@ class StackProjector(AbsProjector):
         texts: list[str] | None = None,
         first_pass: list[str] | None = None,
     ) -> tuple[Prefix, dict[str, Tensor]]:
-        """Project ``[B, T, F]`` to ``[B, T // stack, D]`` (padded at the end)."""
+        """Project ``[B, T, F]`` to ``[B, ⌈T / stack⌉, D]``; zeros fill the last."""
         batch, width, size = frames.shape
         frames = nn.functional.pad(frames, (0, 0, 0, -width % self.stack))
         stacked = frames.reshape(batch, -1, size * self.stack)

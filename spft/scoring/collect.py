@@ -136,7 +136,7 @@ def _collect_row(
     found = {
         "scores": scores,
         "general": read_json(folder / general / "score.json"),
-        "weights": chosen_weights(read_json(folder / "decode.json") or {}),
+        "weights": (read_json(folder / "decode.json") or {}).get("weights", {}),
     }
     base = next(iter(by_key.values()))
     for suffix, other in (("", base), ("_versus", by_key.get(row.versus))):
@@ -191,15 +191,3 @@ def read_json(path: Path) -> dict | None:
         raise UserError(
             f"{path}:{error.lineno}: not JSON ({error.msg}); remove it and run again"
         ) from None
-
-
-def chosen_weights(decode: dict) -> dict:
-    """The weights in ``decode.json``: under ``weights``, or keys that end in it."""
-    weights = decode.get("weights")
-    if isinstance(weights, dict):
-        return weights
-    return {
-        key.removesuffix("_weight"): value
-        for key, value in decode.items()
-        if key.endswith("_weight")
-    }

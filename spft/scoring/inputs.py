@@ -1,11 +1,12 @@
 """What scoring reads: references, hypotheses, speakers and reference entities."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spft.data.entities import Entity, check_span, read_entities
-from spft.data.kaldi import read_table
+from spft.data.normalize import normalize
+from spft.data.table import read_table
 from spft.errors import UserError
 
 Words = tuple[str, ...]
@@ -30,29 +31,24 @@ class ScoringSet:
     entities: dict[str, list[Entity]] | None
 
 
-def read_transcripts(path: Path, normalize: Callable[[str], str]) -> Transcripts:
+def read_transcripts(path: Path) -> Transcripts:
     """Read a Kaldi ``text`` file: utterance -> normalised words, perhaps none."""
     table = read_table(path, allow_empty=True)
     return {utt: tuple(normalize(text).split()) for utt, text in table.items()}
 
 
-def read_scoring_set(
-    data: Path,
-    decode: Path,
-    normalize: Callable[[str], str],
-    ref_text: Path | None = None,
-) -> ScoringSet:
+def read_scoring_set(data: Path, decode: Path) -> ScoringSet:
     """Read a data directory and what was recognised of it.
 
     Raises:
         UserError: a file is missing or malformed, or hypotheses are missing or extra.
     """
-    hyps = read_transcripts(decode / "text", normalize)
+    hyps = read_transcripts(decode / "text")
     refs = entities = None
-    if ref_text or (data / "text").is_file():
-        refs = read_transcripts(ref_text or data / "text", normalize)
+    if (data / "text").is_file():
+        refs = read_transcripts(data / "text")
     if (data / "entities").is_file():
-        entities = _reference_entities(data / "entities", normalize, refs)
+        entities = _reference_entities(data / "entities", refs)
     if refs is not None:
         expected = sorted(refs)
     elif entities is not None:
@@ -73,7 +69,7 @@ def read_scoring_set(
 
 
 def _reference_entities(
-    path: Path, normalize: Callable[[str], str], refs: Transcripts | None
+    path: Path, refs: Transcripts | None
 ) -> dict[str, list[Entity]]:
     lines = read_table(path)
     entities = {}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from spft.data.normalize import normalize
 from spft.data.table import read_table
 from spft.scoring.align import align
 from spft.scoring.collect import RowScores, read_json
@@ -65,7 +64,7 @@ def system_content(exp: Path, test: Path, domain: str, result: RowScores) -> dic
     """One row's figures and aligned utterances."""
     decode = result.row.folder(exp, domain)
     folder = decode / test.name
-    scoring = read_scoring_set(test, folder, normalize)
+    scoring = read_scoring_set(test, folder)
     utterances, counts = {}, []
     for name, hypothesis in scoring.hyps.items():
         reference = scoring.refs[name] if scoring.refs else ()

@@ -3,8 +3,7 @@ import re
 
 import pytest
 
-from spft.data.normalize import get_normalizer, normalize, spell_out
-from spft.errors import UserError
+from spft.data.normalize import normalize, spell_out
 
 CASES = {
     "It's 7:30pm, play U2 & Beyoncé!": "it's seven thirty p m play u two and beyonce",
@@ -50,12 +49,6 @@ def test_output_is_normal_and_stable_for_random_text():
         once = normalize(raw)
         assert words.fullmatch(once), raw
         assert normalize(once) == once, raw
-
-
-def test_registry():
-    assert get_normalizer("english") is normalize
-    with pytest.raises(UserError, match="'french'.*english"):
-        get_normalizer("french")
 
 
 def test_abbreviations_are_spelled_for_a_voice():

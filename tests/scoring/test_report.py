@@ -8,13 +8,12 @@ import pytest
 
 from spft.bin import report, score, summary
 from spft.data.entities import Entity, write_entities
-from spft.data.kaldi import write_table
+from spft.data.table import write_table
 from spft.errors import UserError
 from spft.scoring.collect import (
     DEFAULT_ROWS,
     RowScores,
     SystemRow,
-    chosen_weights,
     collect,
 )
 from spft.scoring.table import format_table, gap_closed, marks, table_cells
@@ -206,7 +205,6 @@ def test_formatting():
     table = format_table(["a", "long"], [["1", "2"], ["three", "–"]]).splitlines()
     assert len({len(line) for line in table}) == 1
     assert table[2] == "| 1     | 2    |"
-    assert chosen_weights({"lm_weight": 0.3, "rtf": 1}) == {"lm": 0.3}
 
 
 @pytest.mark.skipif(not find_tool("sclite"), reason="sclite is not installed")

@@ -94,8 +94,3 @@ def test_values_without_transcripts(data, decode):
     (data / "entities").unlink()
     with pytest.raises(UserError, match="neither text nor entities"):
         score(data, decode)
-
-
-def test_other_references(data, decode, tmp_path):
-    (tmp_path / "other").write_text("u1 Play: hey Jude\nu2 now\n")
-    assert score(data, decode, ref_text=tmp_path / "other")["wer"] == 25

@@ -59,7 +59,7 @@ def split_speakers(
     """Split into train, dev and test without a shared speaker.
 
     Raises:
-        UserError: a speaker who is in both, or in neither the corpus.
+        UserError: a speaker who is in both, or in neither.
     """
     if both := set(dev) & set(test):
         raise UserError(
