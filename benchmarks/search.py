@@ -20,12 +20,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import matmul_rate, seconds, table, work
-from spft.bin.decode import DecodeConfig
 from spft.data.audio import duration
 from spft.data.speech import SpeechSource, find_speech
 from spft.data.table import read_table
 from spft.prefix import Prefix
 from spft.recognizer import Recognizer
+from spft.search.config import DecodeConfig
 
 WEIGHTS = {"lm": 0.2, "ngram": 0.3}  # in the search
 

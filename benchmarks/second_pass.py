@@ -12,10 +12,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import seconds, table
 from benchmarks.search import WEIGHTS, device, first, get_parser
-from spft.bin.decode import DecodeConfig
 from spft.data.speech import find_speech
 from spft.recognizer import Recognizer
 from spft.search import second_pass
+from spft.search.config import DecodeConfig
 from spft.search.phrases import Phrases
 
 

@@ -105,7 +105,7 @@ def write_pack(
 
     Args:
         domains: what goes in, by name.
-        decode: the :class:`spft.bin.decode.DecodeConfig` of the search.
+        decode: the :class:`spft.search.config.DecodeConfig` of the search.
         out: the ``.zip`` to write.
         results: RESULTS.md that goes with it.
     """

@@ -32,7 +32,7 @@ class Recognizer:
 
     Args:
         folder: experiment folder of the model.
-        config: a :class:`spft.bin.decode.DecodeConfig`.
+        config: a :class:`spft.search.config.DecodeConfig`.
         external: ``lm`` and ``ngram`` to their folders, as far as there are any.
         keep: keep what :meth:`switch` needs.
     """

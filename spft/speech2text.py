@@ -37,7 +37,7 @@ class Speech2Text:
     Args:
         pack: what :func:`spft.pack.open_pack` gave.
         domain: one of :attr:`domains`; default: the first.
-        search: keys of :class:`spft.bin.decode.DecodeConfig` to change.
+        search: keys of :class:`spft.search.config.DecodeConfig` to change.
     """
 
     def __init__(self, pack: Pack, domain: str | None = None, **search):
@@ -129,7 +129,7 @@ class Speech2Text:
         ]
 
     def _config(self, domain: Domain):
-        from spft.bin.decode import DecodeConfig
+        from spft.search.config import DecodeConfig
 
         keys = self.pack.decode if domain.decode is None else domain.decode
         return replace(DecodeConfig(**keys), **self.search)

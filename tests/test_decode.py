@@ -3,8 +3,8 @@ import pytest
 import soundfile
 
 from spft.bin import decode, extract_features
-from spft.bin.decode import DecodeConfig
 from spft.errors import UserError
+from spft.search.config import DecodeConfig
 
 
 def test_config_keys_that_nothing_reads(tmp_path):

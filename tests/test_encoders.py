@@ -15,11 +15,11 @@ from transformers import (
     WhisperModel,
 )
 
-from spft.bin.decode import DecodeConfig
 from spft.data.speech import find_speech
 from spft.encoder.encoders import TransformersEncoder
 from spft.errors import UserError
 from spft.recognizer import Recognizer
+from spft.search.config import DecodeConfig
 
 SMALL = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32}
 

@@ -121,12 +121,12 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
 
 
 def test_the_second_pass_judges_each_utterance_alone(tiny, monkeypatch):
-    from spft.bin.decode import DecodeConfig
     from spft.data.speech import find_speech
     from spft.data.table import read_table
     from spft.recognizer import Recognizer
     from spft.search import second_pass
     from spft.search.beam import Hypothesis
+    from spft.search.config import DecodeConfig
     from spft.search.phrases import Phrases
 
     config = DecodeConfig.read("conf/decode.yaml")

@@ -11,9 +11,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from spft.bin.decode import DecodeConfig
 from spft.checkpoint import load_model
 from spft.recognizer import Recognizer
+from spft.search.config import DecodeConfig
 
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "conf" / "presets" / "tiny"

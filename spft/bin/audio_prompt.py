@@ -38,10 +38,10 @@ def main() -> None:
     import torch
     import yaml
 
-    from spft.bin.decode import DecodeConfig
     from spft.checkpoint import read_config, read_weights, write_weights
     from spft.data.speech import find_speech
     from spft.recognizer import Recognizer
+    from spft.search.config import DecodeConfig
 
     speech = find_speech(args.data, args.dump)
     if speech is None:

@@ -39,9 +39,9 @@ def main() -> None:
 
 def reference() -> str:
     """The page."""
-    from spft.bin.decode import DecodeConfig
     from spft.llm import LLM
     from spft.model import SpeechLLM
+    from spft.search.config import DecodeConfig
     from spft.task import adapt_choices, encoder_choices, projector_choices
 
     parts = [INTRODUCTION, "## The stage: `model_conf`, `trainable`", keys(SpeechLLM)]

@@ -34,8 +34,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
-    from spft.bin.decode import DecodeConfig
     from spft.pack import BASE, Domain, write_pack
+    from spft.search.config import DecodeConfig
     from spft.search.phrases import Phrases
 
     domains = {}

@@ -41,10 +41,10 @@ def main() -> None:
     import torch
 
     from spft.adapt.soft_prompt import SoftPrompt
-    from spft.bin.decode import DecodeConfig
     from spft.data.speech import find_speech
     from spft.data.table import read_table
     from spft.recognizer import Recognizer
+    from spft.search.config import DecodeConfig
 
     recognizer = Recognizer(args.model, DecodeConfig(), {})
     model, llm = recognizer.model, recognizer.llm

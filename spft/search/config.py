@@ -1,0 +1,107 @@
+"""How to search: the keys of ``conf/decode.yaml``."""
+
+from dataclasses import dataclass, field
+
+from spft.errors import UserError
+from spft.files import read_yaml
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """The keys of ``conf/decode.yaml``.
+
+    Attributes:
+        beam: hypotheses kept per utterance; also the size of the n-best list.
+        batch_size: utterances searched at once.
+        ctc_weight: of the CTC head's prefix score beside the LLM's, where the projector
+            has such a head.
+        first_pass_weight: of the score that the encoder's own decoder gives to each
+            hypothesis of the n-best list, where there is such a decoder.
+        pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
+            that LLM and LM like best; at least twice the beam.
+        length_penalty: exponent of the length that scores are divided by, and
+        length_bonus: added per token; both in the search alone.
+        lm_length_bonus: added per token for each unit of external LM weight, or fusion
+            would delete words: up to what a token costs an LM in nats, less where the
+            CTC head holds the words.
+        max_tokens_ratio: most tokens per position of the audio prefix, plus
+        max_tokens_offset: as many more; a hypothesis that is longer is cut there.
+        no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
+            or the decoder might loop; 0 allows all.
+        keep_prompt: a model that has a soft prompt keeps it, before the audio.
+        lm_weights: LM weights to choose from on dev, without the n-gram; then
+        ngram_weights: those of the n-gram, beside the chosen LM weight.
+        variants: of each hypothesis, the closest with a phrase of the domain in it that
+            the second pass looks at.
+        variants_kept: of all of an utterance, those that it judges.
+        second_pass_weights: values to choose each judge's weight from on dev; the LLM
+            has weight 1.
+    """
+
+    beam: int = 4
+    batch_size: int = 32
+    ctc_weight: float = 0.1
+    first_pass_weight: float = 0.3
+    pre_beam: int = 16
+    length_penalty: float = 0.0
+    length_bonus: float = 0.0
+    lm_length_bonus: float = 1.0
+    max_tokens_ratio: float = 1.5
+    max_tokens_offset: int = 10
+    no_repeat_ngram_size: int = 4
+    keep_prompt: bool = False
+    lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.2])
+    ngram_weights: list[float] = field(default_factory=lambda: [0.1, 0.3])
+    variants: int = 24
+    variants_kept: int = 4
+    second_pass_weights: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            "ctc": [0.0, 0.1, 0.2, 0.4, 0.8, 1.2],
+            "first_pass": [0.0, 0.3, 0.5, 0.8, 1.2, 2.0],
+            "lm": [0.0, 0.2, 0.4, 0.6, 1.0],
+            "ngram": [0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0],
+        }
+    )
+
+    @classmethod
+    def read(cls, path: str | None) -> "DecodeConfig":
+        """Read a YAML file; None gives the defaults.
+
+        Raises:
+            UserError: the file is missing, holds a key that nothing reads, or a value
+                that makes no sense.
+        """
+        if path is None:
+            return cls()
+        keys = read_yaml(path)
+        if unknown := sorted(keys.keys() - cls.__dataclass_fields__.keys()):
+            known = sorted(cls.__dataclass_fields__)
+            raise UserError(f"{path}: unknown keys {unknown}; known: {known}")
+        for key, value in keys.items():
+            if reason := cls._fault(key, value):
+                raise UserError(f"{path}: {key}: {value!r} {reason}")
+        judges = cls.__dataclass_fields__["second_pass_weights"].default_factory()
+        if unknown := sorted(keys.get("second_pass_weights", {}).keys() - judges):
+            raise UserError(
+                f"{path}: second_pass_weights: unknown judges {unknown}; known: "
+                f"{sorted(judges)}"
+            )
+        return cls(**keys)
+
+    @classmethod
+    def _fault(cls, key: str, value) -> str | None:
+        """What is wrong with a value, if anything."""
+        from typeguard import TypeCheckError, check_type
+
+        try:
+            check_type(value, cls.__dataclass_fields__[key].type)
+        except TypeCheckError as error:
+            return str(error)
+        if key in ("beam", "batch_size", "pre_beam") and value < 1:
+            return "is less than 1"
+        grids = value.values() if isinstance(value, dict) else [value]
+        if any(isinstance(grid, list) and not grid for grid in grids):
+            return "leaves nothing to choose from"
+        if isinstance(value, int | float) and value < 0 and key != "length_bonus":
+            return "is negative"
+        return None
