@@ -9,24 +9,24 @@ stage=1            # first stage to run
 stop_stage=9       # last stage to run
 preset=default     # or a folder of conf/presets: tiny (random models), large, your own
 domains="music chatbot" # recipes below egs2/
-corpus=mini        # of music and chatbot: mini (embedded) or real (SNIPS, SGD)
-baseline=auto      # shipped (with the repository) or train; auto: train for a preset
+corpus=mini        # [mini|real] of music and chatbot: embedded, or SNIPS and SGD
+baseline=auto      # [auto|shipped|train] auto: trained for a preset, else shipped
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 expdir=            # of experiments; empty: exp, in it a folder for preset and corpus
-general=auto       # general-domain test set: auto, general or librispeech
+general=auto       # [auto|general|librispeech] general-domain test set
 methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 packed=auto        # the method whose systems stage 9 packs; auto: soft_prompt, if trained
-keep_prompt=false  # also at inference, before the audio
-fusion=true        # false: neither LMs (stage 6) nor the second pass that needs them
+keep_prompt=false  # [true|false] also at inference, before the audio
+fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
 launcher=auto      # of training; auto: torchrun for several GPUs; or e.g. "srun …"
 nj=auto            # domains adapted at the same time; auto: one a core
 seed=0             # of training
-resume=false       # true: of stages 3 to 7, what is finished stays as it is
+resume=false       # [true|false] true: what stages 3 to 7 finished stays as it is
 shards=1           # of features, run by tools/cmd.sh; if more, systems decode so too
-backend=local      # of shards: local or slurm
+backend=local      # [local|slurm] of shards
 sbatch=            # sbatch's options, e.g. "--partition gpu --gres gpu:1"
 
 usage() {
@@ -56,10 +56,6 @@ done
     die "no preset '$preset' in conf/presets/"
 [[ $max_epoch =~ ^([1-9][0-9]*)?$ ]] || die "--max_epoch: a number from 1"
 [[ $prompt_vectors =~ ^([1-9][0-9]*)?$ ]] || die "--prompt_vectors: a number from 1"
-[[ $baseline =~ ^(auto|shipped|train)$ ]] || die "--baseline: auto, shipped or train"
-[[ $corpus =~ ^(mini|real)$ ]] || die "--corpus: mini or real"
-[[ $general =~ ^(auto|general|librispeech)$ ]] ||
-    die "--general: auto, general or librispeech"
 known=" no_prompt pre_fine_tune empty_prompt upsample_mask soft_prompt noisy_text tts "
 for method in $methods; do
     [[ $known = *" $method "* ]] ||
@@ -72,13 +68,9 @@ if [ "$packed" = auto ]; then
     [[ " $methods " != *" soft_prompt "* ]] || packed=soft_prompt
 fi
 [[ " $methods " = *" $packed "* ]] || die "--packed: '$packed' is not in --methods"
-[[ $keep_prompt =~ ^(true|false)$ ]] || die "--keep_prompt: true or false"
 [ "$keep_prompt" = false ] || [ "$stop_stage" -lt 9 ] ||
     die "--keep_prompt true: packs decode without it; add --stop_stage 8"
-[[ $fusion =~ ^(true|false)$ ]] || die "--fusion: true or false"
-[[ $resume =~ ^(true|false)$ ]] || die "--resume: true or false"
 [[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
-[[ $backend =~ ^(local|slurm)$ ]] || die "--backend: local or slurm"
 for number in "$ngpu" "$nj" "$spoken"; do
     [[ $number =~ ^(auto|[0-9]+)$ ]] ||
         die "--ngpu, --nj, --spoken: a number or auto, not '$number'"

@@ -1,28 +1,35 @@
 #!/usr/bin/env bash
-# A domain of a real text corpus, with dev and test spoken by Kokoro-82M; run from the
-# repository root by the recipes that have one (`./run.sh --corpus real`).
+# Data of a domain that has an embedded corpus and a real one: text, with dev and test
+# spoken by Kokoro-82M. Run from the repository root by the recipes of such domains.
 set -euo pipefail
 
 # Options, with their defaults.
 domain=            # names the sets
-reader=            # of spft.bin.prepare_data: snips or sgd
+reader=            # of the real corpus, in spft.bin.prepare_data
+corpus=mini        # [mini|real] the embedded one, or that of the reader
 out=data           # folder of data directories
-dev=160            # utterances
-test=510           # utterances
+dev=160            # utterances of the real one
+test=510           # utterances of the real one
 limit=             # for trying out: at most so many utterances a set
 
 usage() {
     cat <<'TEXT'
 Writes <domain>_text, <domain>_dev and <domain>_test. Voices, speaking rates, rooms and
 noise are drawn by the utterance's name; dev and test share no voice. What is spoken
-already is not spoken again.
+already is not spoken again. The real corpus is found by tools/db.sh.
 
 TEXT
 }
 . tools/parse_options.sh "$0" "$@"
-sizes=(--sizes "$dev" "$test")
-[ -z "$limit" ] || sizes+=(--limit "$limit")
-python -m spft.bin.prepare_data "$reader" --domain "$domain" --out "$out" "${sizes[@]}"
+options=(--domain "$domain" --out "$out")
+[ -z "$limit" ] || options+=(--limit "$limit")
+if [ "$corpus" = mini ]; then
+    exec python -m spft.bin.prepare_data mini "${options[@]}" \
+        --source "egs2/$domain/asr1/downloads"
+fi
+# shellcheck source=tools/db.sh
+. tools/db.sh
+python -m spft.bin.prepare_data "$reader" "${options[@]}" --sizes "$dev" "$test"
 declare -A voices=(
     [dev]="af_alloy af_aoede af_jessica af_kore af_river am_adam am_eric am_santa
         bf_alice bm_daniel"
