@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def test_help_names_every_option_and_stage(recipe):
         (["--stage"], ["needs a value"]),
         (["--preset", "huge"], ["no preset"]),
         (["--max_epoch", "none"], ["--max_epoch"]),
+        (["--resume", "yes"], ["--resume", "one of true, false"]),
         (["--domains", "medical"], ["egs2/medical"]),
     ],
 )
@@ -49,6 +51,18 @@ def test_bad_options_end_in_one_line(recipe, options, words):
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ")
     assert all(word in lines[0] for word in words)
+
+
+def test_a_baseline_of_ones_own_stays(recipe, tmp_path):
+    weights = tmp_path / "baseline" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"of a week")
+    part = ("--stage", "3", "--stop_stage", "3", "--expdir", str(tmp_path))
+    result = recipe(*part)
+    assert result.returncode == 1 and "is not the shipped one" in result.stderr
+    assert weights.read_bytes() == b"of a week"
+    shutil.rmtree(weights.parent)
+    assert recipe(*part).returncode == 0 and weights.stat().st_size > 1e6
 
 
 def test_missing_inputs_name_the_stage_to_run(tiny):

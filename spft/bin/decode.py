@@ -116,7 +116,8 @@ def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) ->
         The weights chosen on dev, what was tried, and the results of all sets.
     """
     from spft.data.speech import find_speech
-    from spft.search.second_pass import SecondPass, choose_weights
+    from spft.search.candidates import choose_weights
+    from spft.search.second_pass import SecondPass
 
     config, again = recognizer.config, SecondPass(recognizer, phrases)
 

@@ -7,8 +7,7 @@ judges these and the n-best list alike, with weights of their own, chosen on the
 development set.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from spft.llm import IGNORED
 from spft.prefix import Prefix
 from spft.projector.ctc import ALPHABET
 from spft.search.beam import Hypothesis
+from spft.search.candidates import LANGUAGE_MODELS, Candidates, weigh
 from spft.search.ctc import score_texts
 from spft.search.phrases import Phrases
 from spft.search.scorers import PartialScorer, Scorer
@@ -27,59 +27,8 @@ from spft.search.scorers import PartialScorer, Scorer
 # Which variants are worth the LLM's time: weights that did well on music's dev set. Of
 # thirty, the two best by these held all that was gained.
 PRESELECTION = {"ctc": 1.0, "ngram": 3.0}
-LANGUAGE_MODELS = ("lm", "ngram")  # deletions would please them
 UTTERANCES = 8  # at once: fills a CPU, and a GPU well enough
 ROUNDS = 2  # the second changes the variants kept in the first: two names may be wrong
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The texts of one utterance and what each judge says of them.
-
-    Attributes:
-        texts: N.
-        tokens: of each, in the LLM's vocabulary.
-        log_probs: judge to ``[N]``, natural logarithms.
-    """
-
-    texts: list[str]
-    tokens: list[list[int]]
-    log_probs: dict[str, list[float]]
-
-    def ranked(
-        self, weights: Mapping[str, float], length_bonus: float
-    ) -> list[Hypothesis]:
-        """Best first, by the weighted sum of ``log_probs``.
-
-        Args:
-            weights: by judge; what is not there has weight 0, the LLM 1.
-            length_bonus: added per token for each unit of the language models' weights.
-        """
-        weights = {"llm": 1.0, **weights}
-        weighted = weigh(self.tokens, self.log_probs, weights, length_bonus)
-        ranked = [
-            Hypothesis(tokens, sum(parts.values()), parts)
-            for tokens, parts in zip(self.tokens, weighted, strict=True)
-        ]
-        return sorted(ranked, key=lambda hypothesis: -hypothesis.score)
-
-
-def weigh(
-    tokens: list[list[int]],
-    log_probs: Mapping[str, list[float]],
-    weights: Mapping[str, float],
-    length_bonus: float,
-) -> list[dict[str, float]]:
-    """What each judge adds to the score of each text; see :meth:`Candidates.ranked`."""
-    used = {name: w for name, w in weights.items() if w and name in log_probs}
-    bonus = length_bonus * sum(used.get(name, 0.0) for name in LANGUAGE_MODELS)
-    weighted = []
-    for n, row in enumerate(tokens):
-        parts = {name: weight * log_probs[name][n] for name, weight in used.items()}
-        if bonus:
-            parts["length"] = bonus * (len(row) + 1)
-        weighted.append(parts)
-    return weighted
 
 
 class SecondPass:
@@ -288,49 +237,3 @@ def score_tokens(
         total += score[:, 0].masked_fill(step > ends, 0.0)
         last = token[:, 0]
     return total
-
-
-def choose_weights(
-    candidates: Mapping[str, Candidates],
-    grids: Mapping[str, Sequence[float]],
-    length_bonus: float,
-    error_rate: Callable[[dict[str, list[Hypothesis]]], float],
-    start: Mapping[str, float],
-) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Find the weights of fewest errors, one after the other until none is better.
-
-    Args:
-        candidates: of the utterances of a development set.
-        grids: values to try, by judge.
-        length_bonus: see :meth:`Candidates.ranked`.
-        error_rate: of n-best lists.
-        start: weights to begin with.
-
-    Returns:
-        The weights, and what was tried with its error rate, under "error".
-    """
-    judges = next(iter(candidates.values())).log_probs
-    grids = {name: grid for name, grid in grids.items() if name in judges}
-    weights = {name: start.get(name, 0.0) for name in grids}
-    tried: dict[tuple, float] = {}
-
-    def rate(weights: dict[str, float]) -> float:
-        key = tuple(weights.values())
-        if key not in tried:
-            ranked = {u: c.ranked(weights, length_bonus) for u, c in candidates.items()}
-            tried[key] = error_rate(ranked)
-        return tried[key]
-
-    best, before = rate(weights), float("inf")
-    while best < before:
-        before = best
-        for name, grid in grids.items():
-            for value in grid:
-                changed = {**weights, name: value}
-                if rate(changed) < best:
-                    best, weights = rate(changed), changed
-    sweep = [
-        dict(zip(weights, key, strict=True)) | {"error": round(error, 2)}
-        for key, error in tried.items()
-    ]
-    return weights, sweep

@@ -7,9 +7,10 @@ import torch
 from beam_helpers import BOS, EOS, random_prefix, tiny_llama
 
 from spft.search.beam import BeamSearch, BeamSearchConfig
+from spft.search.candidates import Candidates, choose_weights
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.scorers import WeightedScorer
-from spft.search.second_pass import Candidates, choose_weights, score_tokens
+from spft.search.second_pass import score_tokens
 
 VOCABULARY = ["", "<s>", "</s>", "a", "b", "ab", " a", "ba b", "aa"]
 VOCABULARY += [""] * (37 - len(VOCABULARY))
