@@ -7,12 +7,15 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+import torch
+from safetensors.torch import save_file
 
 from spft import pack
 from spft.bin import transcribe
 from spft.bin.pack import find_domain
 from spft.data.audio import read_audio
 from spft.errors import UserError
+from spft.search.config import DecodeConfig
 from spft.vad import split
 
 SPEECH = "egs2/librispeech/asr1/downloads/audio/af_bella-general-test-0010.ogg"
@@ -157,6 +160,25 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
         write(tag)
         with pytest.raises(UserError, match="decoded with its prompt kept"):
             find_domain(tmp_path, "music", "soft_prompt")
+
+
+def test_domains_of_a_pack_share_an_llm(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    config = {"llm_conf": {"name": str(model)}, "encoder_conf": {}}
+    domains = {}
+    for name, key in (("music", "llm.lora_A"), ("base", "llm.weight")):
+        domains[name] = pack.Domain(tmp_path / name)
+        domains[name].model.mkdir()
+        (domains[name].model / "config.yaml").write_text(json.dumps(config))
+        tensors = {key: torch.zeros(1), f"adapt.{name}": torch.zeros(1)}
+        save_file(tensors, domains[name].model / "model.safetensors")
+    with pytest.raises(UserError, match="model: no .*safetensors"):
+        pack.write_pack(domains, DecodeConfig(), tmp_path / "pack.zip")
+    (model / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(UserError, match="base: other parts were trained than of music"):
+        pack.write_pack(domains, DecodeConfig(), tmp_path / "pack.zip")
+    assert not (tmp_path / "pack.zip").exists()
 
 
 def test_licences_of_base_models(tmp_path):
