@@ -1,5 +1,6 @@
-"""Reading configurations; writing files so that nobody ever sees half of one."""
+"""Configurations, checksums, and writing files so that nobody sees half of one."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,3 +46,9 @@ def read_yaml(path: str | Path) -> dict:
     if not isinstance(found or {}, dict):
         raise UserError(f"{path}: holds no `key: value` lines")
     return found or {}
+
+
+def sha256(path: str | Path) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

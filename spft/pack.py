@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from spft.errors import UserError
-from spft.files import atomic_write
+from spft.files import atomic_write, sha256
 
 MANIFEST = "pack.yaml"
 FORMAT = 1
@@ -198,8 +198,7 @@ def checksum(name: str) -> str:
         )
     digest = hashlib.sha256()
     for path in [*weights, *sorted(folder.glob("tokenizer.*"))]:
-        with open(path, "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()
 
 
@@ -220,9 +219,7 @@ def _unpack(archive: Path) -> Path:
     """Unpack into the cache, once for each content."""
     from spft.pretrained import cache_dir
 
-    with open(archive, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    target = cache_dir() / "packs" / digest[:16]
+    target = cache_dir() / "packs" / sha256(archive)[:16]
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

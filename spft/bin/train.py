@@ -17,7 +17,6 @@ or, without one, of a thread or more:
 """
 
 import argparse
-import hashlib
 import json
 import re
 import shlex
@@ -30,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spft.errors import UserError, run
-from spft.files import atomic_write, read_yaml
+from spft.files import atomic_write, read_yaml, sha256
 from spft.log import log_to
 
 if TYPE_CHECKING:
@@ -194,14 +193,8 @@ def describe(args: argparse.Namespace, stage: dict) -> dict:
     settings = {name: getattr(args, name) for name in names} | {"config": stage}
     files = [folder / "text" for folder in (args.train, args.valid)]
     files += [Path(folder) / "model.safetensors" for folder in args.init]
-    settings["sha256"] = {str(path): digest(path) for path in files if path.exists()}
+    settings["sha256"] = {str(path): sha256(path) for path in files if path.exists()}
     return json.loads(json.dumps(settings, default=str))
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_settings(out: Path, settings: dict) -> None:
