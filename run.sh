@@ -17,7 +17,7 @@ general=auto       # [auto|general|librispeech] general-domain test set
 methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
-packed=auto        # the method whose systems stage 9 packs; auto: soft_prompt, if trained
+packed=auto        # the system that stage 9 packs; auto: the best on dev of each domain
 keep_prompt=false  # [true|false] also at inference, before the audio
 fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
@@ -63,11 +63,8 @@ for method in $methods; do
 done
 [[ ! $methods =~ pre_fine_tune || $methods =~ no_prompt.*pre_fine_tune ]] ||
     die "--methods: pre_fine_tune goes on from no_prompt; name that before it"
-if [ "$packed" = auto ]; then
-    packed=${methods%% *}
-    [[ " $methods " != *" soft_prompt "* ]] || packed=soft_prompt
-fi
-[[ " $methods " = *" $packed "* ]] || die "--packed: '$packed' is not in --methods"
+[[ " auto base $methods " = *" $packed "* ]] ||
+    die "--packed: '$packed' is neither base nor in --methods"
 [ "$keep_prompt" = false ] || [ "$stop_stage" -lt 9 ] ||
     die "--keep_prompt true: packs decode without it; add --stop_stage 8"
 [[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
@@ -279,8 +276,10 @@ fi
 
 if on 9; then
     systems=() pack=$exp/pack.zip
-    for domain in $domains; do systems+=("$domain=$packed"); done
-    if [ ${#systems[@]} = 0 ] || [ -z "$packed" ]; then die "stage 9: no system to pack"; fi
+    read -ra choice <<<"base $methods"
+    [ "$packed" = auto ] || choice=("$packed")
+    for domain in $domains; do systems+=("$domain=$(IFS=, && echo "${choice[*]}")"); done
+    [ ${#systems[@]} -gt 0 ] || die "stage 9: no domain to pack"
     # A domain's own recipe leaves the pack of several as it is.
     [ ${#systems[@]} -gt 1 ] || pack=$exp/$domain/pack.zip
     do_run python -m spft.bin.pack --exp "$exp" --data "$data" --systems "${systems[@]}" \

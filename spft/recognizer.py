@@ -75,9 +75,9 @@ class Recognizer:
         """The words of a hypothesis."""
         return self.llm.decode(hypothesis.tokens)
 
-    def best_text(self, nbest: list[Hypothesis]) -> str:
-        """The words of the best hypothesis; none if there is no hypothesis."""
-        return self.text(nbest[0]) if nbest else ""
+    def best_texts(self, results: dict[str, list[Hypothesis]]) -> dict[str, str]:
+        """The words of each best hypothesis; none where there is no hypothesis."""
+        return {u: self.text(nbest[0]) if nbest else "" for u, nbest in results.items()}
 
     @functools.cached_property
     def hearing(self) -> Moonshine | None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from spft import pack
 from spft.bin import transcribe
-from spft.bin.pack import find_domain
+from spft.bin.pack import best_system, find_domain
 from spft.data.audio import read_audio
 from spft.errors import UserError
 from spft.search.config import DecodeConfig
@@ -138,8 +138,8 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
         find_domain(tmp_path, "music", "soft_prompt")
     report = {"weights": {}, "config": {"beam": 2, "keep_prompt": False}}
 
-    def write(tag):
-        folder = tmp_path / f"music/soft_prompt/decode_{tag}"
+    def write(tag, system="soft_prompt"):
+        folder = tmp_path / f"music/{system}/decode_{tag}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "decode.json").write_text(json.dumps(report))
 
@@ -147,6 +147,8 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
     found = find_domain(tmp_path, "music", "soft_prompt")
     assert found.decode["beam"] == 2 and not found.second
     assert not found.external
+    write("plain", "base")
+    assert find_domain(tmp_path, "music", "base").model == tmp_path / "baseline"
     report["weights"] = {"ctc": 1.0, "ngram": 0.0}
     write("second")
     (tmp_path / "music/ngram").mkdir()
@@ -160,6 +162,27 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
         write(tag)
         with pytest.raises(UserError, match="decoded with its prompt kept"):
             find_domain(tmp_path, "music", "soft_prompt")
+
+
+def test_the_best_system_on_dev_is_packed(tmp_path):
+    def write(system, tag, *errors):
+        folder = tmp_path / system / f"decode_{tag}"
+        folder.mkdir(parents=True)
+        report = {"sweep": [{"lm": 0.2, "error": error} for error in errors]}
+        (folder / "decode.json").write_text(json.dumps(report))
+
+    systems = ["base", "no_prompt", "soft_prompt"]
+    for system in systems:
+        write(system, "plain")
+    assert best_system(tmp_path, systems) == "soft_prompt"  # the last: none has a dev
+    write("base", "lm", 9.0, 8.5)
+    write("no_prompt", "lm", 7.0, 7.5)
+    assert best_system(tmp_path, systems) == "no_prompt"
+    # With a second pass, that is what will be done.
+    write("base", "second", 6.0)
+    write("no_prompt", "second", 6.5, 6.0)
+    assert best_system(tmp_path, systems) == "base"
+    assert best_system(tmp_path, systems[1:2]) == "no_prompt"
 
 
 def test_domains_of_a_pack_share_an_llm(tmp_path):

@@ -116,8 +116,8 @@ def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) ->
         The weights chosen on dev, what was tried, and the results of all sets.
     """
     from spft.data.speech import find_speech
-    from spft.search.candidates import choose_weights
     from spft.search.second_pass import SecondPass
+    from spft.search.tuning import coordinate_descent
 
     config, again = recognizer.config, SecondPass(recognizer, phrases)
 
@@ -128,15 +128,16 @@ def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) ->
         found = again.candidates(speech, nbests, folder.name)
         return found, timing["seconds"] + time.perf_counter() - start
 
-    def error(nbests: dict) -> float:
-        texts = {u: recognizer.best_text(nbest) for u, nbest in nbests.items()}
-        return error_rate(args.tune, texts)[1]
+    def error(weights: dict[str, float]) -> float:
+        ranked = {u: c.ranked(weights, bonus) for u, c in dev.items()}
+        return error_rate(args.tune, recognizer.best_texts(ranked))[1]
 
     bonus, start = config.lm_length_bonus, {**weights, "ctc": config.ctc_weight}
     start["first_pass"] = config.first_pass_weight
-    chosen, sweep = choose_weights(
-        candidates(args.tune)[0], config.second_pass_weights, bonus, error, start
-    )
+    dev, _ = candidates(args.tune)
+    judges = next(iter(dev.values())).log_probs
+    grids = {n: grid for n, grid in config.second_pass_weights.items() if n in judges}
+    chosen, sweep = coordinate_descent(grids, start, error)
     print(f"{args.tune.name} second pass: {chosen}", flush=True)
     results = {}
     for folder in args.data:
@@ -184,29 +185,25 @@ def _timing(folder: Path, results: dict, seconds: float) -> dict[str, float]:
 
 
 def tune(recognizer, folder: Path, search):
-    """Choose one weight after the other by the errors on ``folder``.
+    """Choose the external LMs' weights by the errors on ``folder``.
 
     Returns:
         The best weights, and the error rate (%) of all that were tried.
     """
-    sweep: list[dict[str, float]] = []
-    best = dict.fromkeys(recognizer.scorers, 0.0)
+    from spft.search.tuning import coordinate_descent
+
     config = recognizer.config
-    for name, values in (("lm", config.lm_weights), ("ngram", config.ngram_weights)):
-        if name not in best:
-            continue
-        for value in values:
-            weights = {**best, name: value}
-            if any(weights.items() <= row.items() for row in sweep):
-                continue
-            results, _ = search(folder, weights)
-            texts = {u: recognizer.best_text(nbest) for u, nbest in results.items()}
-            measure, rate = error_rate(folder, texts)
-            sweep.append({**weights, measure: round(rate, 2)})
-            print(f"{folder.name} {weights}: {measure} {rate:.2f}", flush=True)
-        winner = min(sweep, key=lambda row: row[measure])
-        best = {key: winner[key] for key in best}
-    return best, sweep
+    grids = {"lm": config.lm_weights, "ngram": config.ngram_weights}
+    grids = {name: grid for name, grid in grids.items() if name in recognizer.scorers}
+
+    def error(weights: dict[str, float]) -> float:
+        results, _ = search(folder, weights)
+        measure, rate = error_rate(folder, recognizer.best_texts(results))
+        print(f"{folder.name} {weights}: {measure} {rate:.2f}", flush=True)
+        return rate
+
+    # Each trial is a search, so once around is enough.
+    return coordinate_descent(grids, {}, error, rounds=1)
 
 
 def error_rate(folder: Path, texts: dict[str, str]) -> tuple[str, float]:
@@ -233,9 +230,8 @@ def write_results(out: Path, results: dict, recognizer) -> None:
     from spft.data.normalize import normalize
 
     with atomic_write(out / "text") as stream:
-        for utterance in sorted(results):
-            words = normalize(recognizer.best_text(results[utterance]))
-            stream.write(f"{utterance} {words}".rstrip() + "\n")
+        for utterance, text in sorted(recognizer.best_texts(results).items()):
+            stream.write(f"{utterance} {normalize(text)}".rstrip() + "\n")
     with atomic_write(out / "nbest.jsonl") as stream:
         for utterance in sorted(results):
             for rank, hypothesis in enumerate(results[utterance], 1):

@@ -1,17 +1,19 @@
 """Pack trained systems into one archive (stage 9).
 
     python -m spft.bin.pack --exp exp --data data --out exp/pack.zip \
-        --systems music=soft_prompt chatbot=soft_prompt
+        --systems music=base,no_prompt,soft_prompt chatbot=soft_prompt
 
 For each domain: the system's adapters, prompt and configuration, its external LMs with
 the weights that stage 7 chose on dev and the search that it did, the phrases for its
-second pass; and the baseline, as the domain ``base``. The pretrained models are named
-with checksums, not packed.
+second pass; and the baseline, as the domain ``base``. Of several systems of a domain
+the one with the fewest errors on dev is packed. The pretrained models are named with
+checksums, not packed.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--exp", type=Path, default=Path("exp"), help="default: exp")
-    add("--systems", nargs="*", default=[], help="DOMAIN=SYSTEM, e.g. music=no_prompt")
+    add("--systems", nargs="*", default=[], help="DOMAIN=SYSTEM[,SYSTEM…]")
     add("--data", type=Path, default=Path("data"), help="texts of the domains")
     add("--config", help="YAML of the search where stage 7 did none; default: built in")
     add("--results", type=Path, help="RESULTS.md to pack with them")
@@ -40,9 +42,10 @@ def main() -> None:
 
     domains = {}
     for item in args.systems:
-        domain, _, system = item.partition("=")
-        if not system or domain in domains or domain == BASE:
+        domain, _, systems = item.partition("=")
+        if not systems or domain in domains or domain == BASE:
             raise UserError(f"--systems: DOMAIN=SYSTEM, each domain once, not {item!r}")
+        system = best_system(args.exp / domain, systems.split(","))
         domains[domain] = find_domain(args.exp, domain, system)
     domains[BASE] = Domain(args.exp / "baseline")
     for domain in domains.values():
@@ -79,9 +82,30 @@ def write_names(entities: Path, out: Path) -> None:
     out.write_text("".join(lines), encoding="utf-8")
 
 
+def best_system(folder: Path, systems: Sequence[str]) -> str:
+    """Find the system of fewest errors on dev, in the best way that it was decoded.
+
+    Args:
+        folder: of the domain's systems.
+        systems: names. Where none was judged on dev, the last is taken.
+    """
+    errors = {}
+    for system in systems:
+        for tag in ("lm", "second"):
+            report = folder / system / f"decode_{tag}" / "decode.json"
+            if report.exists():
+                tried = json.loads(report.read_text(encoding="utf-8"))["sweep"]
+                errors[system] = min(row["error"] for row in tried)  # chosen by it
+    best = min(errors, key=errors.get, default=systems[-1])
+    if len(systems) > 1:
+        figures = ", ".join(f"{system} {error:.2f}" for system, error in errors.items())
+        print(f"{folder.name}: {best} is packed; errors on dev (%): {figures or '–'}")
+    return best
+
+
 def find_domain(exp: Path, domain: str, system: str):
     """What stages 5 to 7 left for a system; without fusion if that was not decoded."""
-    from spft.pack import Domain
+    from spft.pack import BASE, Domain
 
     folder = exp / domain / system
     weights: dict[str, dict[str, float]] = {}
@@ -109,8 +133,9 @@ def find_domain(exp: Path, domain: str, system: str):
         if (weights["second"] and (exp / domain / name).exists())
         or name in weights["lm"]
     }
+    model = exp / "baseline" if system == BASE else folder
     return Domain(
-        folder, external, weights["lm"], second=weights["second"], decode=config
+        model, external, weights["lm"], second=weights["second"], decode=config
     )
 
 

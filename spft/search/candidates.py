@@ -1,6 +1,6 @@
-"""Texts that several judges have scored: ranking them, and weighing the judges."""
+"""Texts that several judges have scored, ranked by the judges' weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spft.search.beam import Hypothesis
@@ -56,49 +56,3 @@ def weigh(
             parts["length"] = bonus * (len(row) + 1)
         weighted.append(parts)
     return weighted
-
-
-def choose_weights(
-    candidates: Mapping[str, Candidates],
-    grids: Mapping[str, Sequence[float]],
-    length_bonus: float,
-    error_rate: Callable[[dict[str, list[Hypothesis]]], float],
-    start: Mapping[str, float],
-) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Find the weights of fewest errors, one after the other until none is better.
-
-    Args:
-        candidates: of the utterances of a development set.
-        grids: values to try, by judge.
-        length_bonus: see :meth:`Candidates.ranked`.
-        error_rate: of n-best lists.
-        start: weights to begin with.
-
-    Returns:
-        The weights, and what was tried with its error rate, under "error".
-    """
-    judges = next(iter(candidates.values())).log_probs
-    grids = {name: grid for name, grid in grids.items() if name in judges}
-    weights = {name: start.get(name, 0.0) for name in grids}
-    tried: dict[tuple, float] = {}
-
-    def rate(weights: dict[str, float]) -> float:
-        key = tuple(weights.values())
-        if key not in tried:
-            ranked = {u: c.ranked(weights, length_bonus) for u, c in candidates.items()}
-            tried[key] = error_rate(ranked)
-        return tried[key]
-
-    best, before = rate(weights), float("inf")
-    while best < before:
-        before = best
-        for name, grid in grids.items():
-            for value in grid:
-                changed = {**weights, name: value}
-                if rate(changed) < best:
-                    best, weights = rate(changed), changed
-    sweep = [
-        dict(zip(weights, key, strict=True)) | {"error": round(error, 2)}
-        for key, error in tried.items()
-    ]
-    return weights, sweep

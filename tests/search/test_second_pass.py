@@ -7,10 +7,11 @@ import torch
 from beam_helpers import BOS, EOS, random_prefix, tiny_llama
 
 from spft.search.beam import BeamSearch, BeamSearchConfig
-from spft.search.candidates import Candidates, choose_weights
+from spft.search.candidates import Candidates
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.scorers import WeightedScorer
 from spft.search.second_pass import score_tokens
+from spft.search.tuning import coordinate_descent
 
 VOCABULARY = ["", "<s>", "</s>", "a", "b", "ab", " a", "ba b", "aa"]
 VOCABULARY += [""] * (37 - len(VOCABULARY))
@@ -95,23 +96,37 @@ def test_the_weighted_sum_ranks():
 
 def test_weights_of_fewest_errors_are_found():
     candidates = random_candidates()
-    grids = {"ctc": [0.0, 0.5, 1.0], "ngram": [0.0, 1.0, 3.0], "lm": [0.0, 1.0]}
+    grids = {"ctc": [0.0, 0.5, 1.0], "ngram": [0.0, 1.0, 3.0]}
     # Right is what some weights on the grid put first; they are to be found again.
     secret = {"ctc": 1.0, "ngram": 3.0}
     right = {u: c.ranked(secret, 1.0)[0].tokens for u, c in candidates.items()}
+    asked = []
 
-    def errors(nbests):
-        return sum(nbests[u][0].tokens != right[u] for u in right)
+    def errors(weights):
+        asked.append(tuple(weights.values()))
+        ranked = {u: c.ranked(weights, 1.0) for u, c in candidates.items()}
+        return sum(ranked[u][0].tokens != right[u] for u in right)
 
-    start = {"ctc": 0.0, "ngram": 0.0, "lm": 5.0}
-    weights, sweep = choose_weights(candidates, grids, 1.0, errors, start)
-    assert weights.keys() == {"ctc", "ngram"}, "no such judge: no weight for it"
+    weights, sweep = coordinate_descent(grids, {"lm": 5.0}, errors)
+    assert weights.keys() == {"ctc", "ngram"}, "no grid: no weight"
+    assert len(asked) == len(set(asked)) == len(sweep), "each is asked once"
     rates = {
-        (a, b): errors(
-            {u: c.ranked({"ctc": a, "ngram": b}, 1.0) for u, c in candidates.items()}
-        )
+        (a, b): errors({"ctc": a, "ngram": b})
         for a, b in itertools.product(grids["ctc"], grids["ngram"])
     }
     assert rates[weights["ctc"], weights["ngram"]] == min(rates.values()) == 0
     for row in sweep:
         assert row["error"] == rates[row["ctc"], row["ngram"]]
+
+
+def test_a_second_round_looks_at_each_weight_again():
+    errors = {(0, 0): 3, (1, 0): 4, (0, 1): 2, (1, 1): 1}
+    grids = {"lm": [0, 1], "ngram": [0, 1]}
+
+    def rate(weights):
+        return errors[tuple(weights.values())]
+
+    once, sweep = coordinate_descent(grids, {}, rate, rounds=1)
+    assert once == {"lm": 0, "ngram": 1}
+    assert [row["error"] for row in sweep] == [3, 4, 2]
+    assert coordinate_descent(grids, {}, rate)[0] == {"lm": 1, "ngram": 1}
