@@ -7,11 +7,9 @@ speech the LLM would learn to guess instead of to read.
 """
 
 import argparse
-from collections.abc import Collection
 from pathlib import Path
 
 from spft.errors import UserError, run
-from spft.files import atomic_write
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -30,6 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
+    from spft.data.features import combine_features
     from spft.data.kaldi import read_data_dir, write_data_dir
 
     found: dict[str, Path] = {}
@@ -68,20 +67,6 @@ def first_pass_errors(data: Path, dump: Path) -> dict[str, float]:
     written = read_table(dump / "first_pass", allow_empty=True, check_sorted=False)
     texts = read_table(data / "text")
     return {u: jiwer.cer(text, written[u]) for u, text in texts.items()}
-
-
-def combine_features(folders: list[Path], out: Path, kept: Collection[str]) -> None:
-    """Put the indices of features together; the features stay where they are."""
-    for name in ("feats.scp", "utt2num_frames", "first_pass"):
-        lines = []
-        for folder in folders:
-            if not (folder / name).exists():
-                break  # speech of which stage 2 makes no features
-            found = (folder / name).read_text(encoding="utf-8").splitlines()
-            lines += [line for line in found if line.partition(" ")[0] in kept]
-        else:
-            with atomic_write(out / name) as stream:
-                stream.writelines(f"{line}\n" for line in sorted(lines))
 
 
 if __name__ == "__main__":

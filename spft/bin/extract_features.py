@@ -106,7 +106,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def merge(table: Path, out: Path, shards: int, stamp: str) -> None:
     """Put the shards of a set together; the features stay where they are."""
-    from spft.bin.combine_data import combine_features
+    from spft.data.features import combine_features
     from spft.data.table import read_table
 
     parts = [

@@ -9,10 +9,9 @@ import argparse
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-from spft.errors import UserError, run
+from spft.errors import run
 
 # This share of the tokens that occur once is left out of the token list, so that <unk>
 # occurs in training as often as it will in other text. Not all: rare tokens are the
@@ -36,6 +35,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Write the LM's data directory."""
+    from spft.data.tokens import encode_text, load_encoder
+
     args = get_parser().parse_args()
     encode = load_encoder(args.tokenizer)
     train, valid = encode_text(args.text, encode), encode_text(args.valid, encode)
@@ -43,34 +44,6 @@ def main() -> None:
     write_data(args.out, train, valid, tokens)
     count = sum(len(ids) for ids in train.values())
     print(f"{args.out}: {len(train)} sentences, {count} tokens, {len(tokens)} kinds")
-
-
-def load_encoder(tokenizer: str) -> Callable[[str], list[int]]:
-    """The recogniser's own way from text to token ids."""
-    from transformers import AutoTokenizer
-
-    from spft.pretrained import resolve
-
-    try:
-        loaded = AutoTokenizer.from_pretrained(resolve(tokenizer))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{tokenizer}: no tokenizer ({str(error).splitlines()[0]}); "
-            "give the LLM's folder"
-        ) from error
-    return lambda text: loaded(text, add_special_tokens=False)["input_ids"]
-
-
-def encode_text(
-    path: str | Path, encode: Callable[[str], list[int]]
-) -> dict[str, list[int]]:
-    """Token ids of each sentence of a Kaldi text."""
-    from spft.data.table import read_table
-
-    table = read_table(path)
-    if not table:
-        raise UserError(f"{path}:1: empty file; there is no sentence in it")
-    return {key: encode(text) for key, text in table.items()}
 
 
 def choose_tokens(sentences: dict[str, list[int]], seed: int) -> list[int]:

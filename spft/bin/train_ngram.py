@@ -30,7 +30,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Estimate and write the model."""
-    from spft.bin.prepare_lm import encode_text, load_encoder
+    from spft.data.tokens import encode_text, load_encoder
     from spft.search.kneser_ney import estimate, write_arpa
 
     args = get_parser().parse_args()

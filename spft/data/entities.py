@@ -5,7 +5,7 @@ left out where only values are known.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -98,3 +98,15 @@ def write_entities(path: str | Path, entities: Mapping[str, Sequence[Entity]]) -
         for key in sorted(entities):
             items = [entity.as_dict() for entity in entities[key]]
             stream.write(f"{key}\t{json.dumps(items, ensure_ascii=False)}\n")
+
+
+def occurring(
+    wanted: Collection[tuple[str, ...]], lines: Iterable[tuple[str, ...]]
+) -> set[tuple[str, ...]]:
+    """Those of the word sequences that occur in some line."""
+    lengths = {len(phrase) for phrase in wanted}
+    found = set()
+    for line in lines:
+        for n in lengths:
+            found.update(line[i : i + n] for i in range(len(line) - n + 1))
+    return found & set(wanted)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from spft.data.audio import duration
+from spft.data.entities import occurring
 from spft.data.utterance import Utterance
 
 
@@ -30,25 +31,13 @@ class Stats:
         return ", ".join(parts)
 
 
-def _bare(text: str) -> str:
-    return " ".join(word.removesuffix("'s") for word in text.split())
-
-
 def unseen_share(
     utterances: Iterable[Utterance], adaptation: Iterable[Utterance]
 ) -> float | None:
-    """Share of entities whose words never occur together in the adaptation text.
-
-    A possessive ``'s`` makes no difference.
-    """
-    wanted = [_bare(e.text) for u in utterances for e in u.entities or ()]
-    lengths = {len(text.split()) for text in wanted}
-    grams = set()
-    for utterance in adaptation:
-        words = _bare(utterance.text or "").split()
-        for n in lengths:
-            grams.update(" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
-    return sum(text not in grams for text in wanted) / len(wanted) if wanted else None
+    """Share of entities whose words never occur together in the adaptation text."""
+    wanted = [tuple(e.text.split()) for u in utterances for e in u.entities or ()]
+    seen = occurring(set(wanted), (tuple((u.text or "").split()) for u in adaptation))
+    return sum(words not in seen for words in wanted) / len(wanted) if wanted else None
 
 
 def count(

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spft.data.entities import Entity
+from spft.data.entities import Entity, occurring
 from spft.files import atomic_write
 from spft.scoring.align import AlignedWord, align
 from spft.scoring.inputs import Transcripts, Words
@@ -118,16 +118,6 @@ def most_like(wanted: Words, hyp: Words) -> Words:
     return min(
         runs, key=lambda run: Levenshtein.distance(text, " ".join(run)), default=()
     )
-
-
-def occurring(wanted: Collection[Words], lines: Iterable[Words]) -> set[Words]:
-    """Those of the word sequences that occur in some line."""
-    lengths = {len(phrase) for phrase in wanted}
-    found = set()
-    for line in lines:
-        for n in lengths:
-            found.update(line[i : i + n] for i in range(len(line) - n + 1))
-    return found & set(wanted)
 
 
 def rates(judged: Collection[JudgedEntity]) -> dict:

@@ -60,7 +60,7 @@ def test_hold_out_is_stable_and_keeps_texts_together():
 
 
 def test_stats_count_unseen_entities():
-    seen, unseen = Entity("artist", "nina simone's"), Entity("artist", "abba")
+    seen, unseen = Entity("artist", "nina simone"), Entity("artist", "abba")
     test = [Utterance("a", "x y", entities=(seen, unseen))]
     adaptation = [Utterance("b", "play nina simone")]
     stats = count(test, adaptation)

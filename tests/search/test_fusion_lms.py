@@ -48,7 +48,7 @@ def encoder(monkeypatch):
     def encode(text):
         return [9 if c == " " else ord(c) - ord("a") + 10 for c in text]
 
-    monkeypatch.setattr(prepare_lm, "load_encoder", lambda name: encode)
+    monkeypatch.setattr("spft.data.tokens.load_encoder", lambda name: encode)
     return encode
 
 

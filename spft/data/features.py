@@ -1,0 +1,20 @@
+"""Features that stage 2 makes of a set: indices of them, and first passes."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from spft.files import atomic_write
+
+
+def combine_features(folders: list[Path], out: Path, kept: Collection[str]) -> None:
+    """Put the indices of features together; the features stay where they are."""
+    for name in ("feats.scp", "utt2num_frames", "first_pass"):
+        lines = []
+        for folder in folders:
+            if not (folder / name).exists():
+                break  # speech of which stage 2 makes no features
+            found = (folder / name).read_text(encoding="utf-8").splitlines()
+            lines += [line for line in found if line.partition(" ")[0] in kept]
+        else:
+            with atomic_write(out / name) as stream:
+                stream.writelines(f"{line}\n" for line in sorted(lines))
