@@ -1,9 +1,11 @@
+import jiwer
 import numpy as np
 import pytest
 import soundfile
 
 from spft.bin import decode, extract_features
 from spft.errors import UserError
+from spft.scoring.dev_set import DevSet
 from spft.search.config import DecodeConfig
 
 
@@ -51,10 +53,24 @@ def test_error_rate_on_dev(tmp_path):
         'a\t[{"type": "size", "text": "small"}]\n'
         'b\t[{"type": "drink", "text": "flat white"}]\n'
     )
-    texts = {"a": "a Small latte", "b": "a flat one", "c": "thanks"}
-    assert decode.error_rate(tmp_path, texts) == ("eer", 50.0)
+    texts = {"a": "a Small latte", "b": "a flat one", "c": "thanks a lot"}
+    dev = DevSet(tmp_path)
+    assert (dev.measure, dev.error_rate(texts)) == ("eer", 50.0)
     (tmp_path / "text").write_text("a a small latte\nb a flat white\nc thanks\n")
-    assert decode.error_rate(tmp_path, texts) == ("wer", pytest.approx(100 / 7))
+    dev = DevSet(tmp_path)
+    assert (dev.measure, dev.errors("a", "a SMALL latte!")) == ("wer", 0.0)
+    # One substitution, two insertions.
+    assert (
+        dev.error_rate(texts)
+        == pytest.approx(
+            100
+            * jiwer.wer(
+                ["a small latte", "a flat white", "thanks"],
+                ["a small latte", "a flat one", "thanks a lot"],
+            )
+        )
+        == pytest.approx(300 / 7)
+    )
 
 
 def run_main(module, monkeypatch, *options):

@@ -116,10 +116,12 @@ def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) ->
         The weights chosen on dev, what was tried, and the results of all sets.
     """
     from spft.data.speech import find_speech
+    from spft.scoring.dev_set import DevSet
     from spft.search.second_pass import SecondPass
-    from spft.search.tuning import coordinate_descent
+    from spft.search.tuning import grid_search
 
     config, again = recognizer.config, SecondPass(recognizer, phrases)
+    bonus = config.lm_length_bonus
 
     def candidates(folder: Path) -> tuple[dict, float]:
         start = time.perf_counter()
@@ -128,16 +130,12 @@ def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) ->
         found = again.candidates(speech, nbests, folder.name)
         return found, timing["seconds"] + time.perf_counter() - start
 
-    def error(weights: dict[str, float]) -> float:
-        ranked = {u: c.ranked(weights, bonus) for u, c in dev.items()}
-        return error_rate(args.tune, recognizer.best_texts(ranked))[1]
-
-    bonus, start = config.lm_length_bonus, {**weights, "ctc": config.ctc_weight}
-    start["first_pass"] = config.first_pass_weight
-    dev, _ = candidates(args.tune)
-    judges = next(iter(dev.values())).log_probs
+    found, _ = candidates(args.tune)
+    dev = DevSet(args.tune)
+    errors = {u: [dev.errors(u, text) for text in c.texts] for u, c in found.items()}
+    judges = next(iter(found.values())).log_probs
     grids = {n: grid for n, grid in config.second_pass_weights.items() if n in judges}
-    chosen, sweep = coordinate_descent(grids, start, error)
+    chosen, sweep = grid_search(grids, found, errors, bonus)
     print(f"{args.tune.name} second pass: {chosen}", flush=True)
     results = {}
     for folder in args.data:
@@ -190,39 +188,20 @@ def tune(recognizer, folder: Path, search):
     Returns:
         The best weights, and the error rate (%) of all that were tried.
     """
-    from spft.search.tuning import coordinate_descent
+    from spft.scoring.dev_set import DevSet
+    from spft.search.tuning import one_by_one
 
-    config = recognizer.config
+    config, dev = recognizer.config, DevSet(folder)
     grids = {"lm": config.lm_weights, "ngram": config.ngram_weights}
     grids = {name: grid for name, grid in grids.items() if name in recognizer.scorers}
 
-    def error(weights: dict[str, float]) -> float:
+    def errors(weights: dict[str, float]) -> float:
         results, _ = search(folder, weights)
-        measure, rate = error_rate(folder, recognizer.best_texts(results))
-        print(f"{folder.name} {weights}: {measure} {rate:.2f}", flush=True)
+        rate = dev.error_rate(recognizer.best_texts(results))
+        print(f"{folder.name} {weights}: {dev.measure} {rate:.2f}", flush=True)
         return rate
 
-    # Each trial is a search, so once around is enough.
-    return coordinate_descent(grids, {}, error, rounds=1)
-
-
-def error_rate(folder: Path, texts: dict[str, str]) -> tuple[str, float]:
-    """WER (%) of hypotheses, or their EER where the set has no transcripts."""
-    import jiwer
-
-    from spft.data.entities import read_entities
-    from spft.data.normalize import normalize
-    from spft.data.table import read_table
-    from spft.scoring.entity import judge_entities
-
-    if (folder / "text").exists():
-        references = read_table(folder / "text")
-        words = [normalize(texts[u]) for u in references]
-        return "wer", 100 * jiwer.wer(list(references.values()), words)
-    hypotheses = {u: tuple(normalize(text).split()) for u, text in texts.items()}
-    entities = read_entities(folder / "entities")
-    judged = judge_entities(None, hypotheses, entities)
-    return "eer", 100 * sum(not entity.right for entity in judged) / len(judged)
+    return one_by_one(grids, errors)
 
 
 def write_results(out: Path, results: dict, recognizer) -> None:

@@ -2,43 +2,94 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 
-def coordinate_descent(
-    grids: Mapping[str, Sequence[float]],
-    start: Mapping[str, float],
-    error_rate: Callable[[dict[str, float]], float],
-    rounds: int | None = None,
+from spft.search.candidates import LANGUAGE_MODELS, Candidates
+
+LEAST = -1e9  # for what a judge holds impossible: times a weight of 0 it is nothing
+
+
+def one_by_one(
+    grids: Mapping[str, Sequence[float]], errors: Callable[[dict[str, float]], float]
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Find weights of few errors, one after the other; of equals the first tried.
+    """Choose one weight after the other, where each trial is a search.
 
     Args:
-        grids: values to try, by weight.
-        start: weights to begin with; one that is not there is 0.
-        error_rate: of weights; each are asked once.
-        rounds: how often each weight is looked at; None: until none gets better.
+        grids: values to try, by weight; all begin with 0.
+        errors: of weights; asked once each.
 
     Returns:
-        The weights, and what was tried with its error rate, under "error".
+        The weights of fewest errors, and all that was tried, its errors under "error".
     """
-    weights = {name: start.get(name, 0.0) for name in grids}
-    tried: dict[tuple, float] = {}
+    best = dict.fromkeys(grids, 0.0)
+    tried = {tuple(best.values()): errors(best)}
+    for name, grid in grids.items():
+        for value in grid:
+            weights = {**best, name: value}
+            key = tuple(weights.values())
+            if key not in tried:
+                tried[key] = errors(weights)
+        best = dict(zip(grids, min(tried, key=tried.get), strict=True))
+    return best, [_row(grids, key, count) for key, count in tried.items()]
 
-    def rate(weights: dict[str, float]) -> float:
-        key = tuple(weights.values())
-        if key not in tried:
-            tried[key] = error_rate(weights)
-        return tried[key]
 
-    best, before, done = rate(weights), float("inf"), 0
-    while best < before and done != rounds:
-        before, done = best, done + 1
-        for name, grid in grids.items():
-            for value in grid:
-                changed = {**weights, name: value}
-                if rate(changed) < best:
-                    best, weights = rate(changed), changed
-    sweep = [
-        dict(zip(weights, key, strict=True)) | {"error": round(error, 2)}
-        for key, error in tried.items()
-    ]
-    return weights, sweep
+def grid_search(
+    grids: Mapping[str, Sequence[float]],
+    candidates: Mapping[str, Candidates],
+    errors: Mapping[str, Sequence[float]],
+    length_bonus: float,
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Choose all weights of judges together.
+
+    Where the lowest of some thousand counts lies is half chance. So what counts is the
+    mean over a combination and its neighbours on the grid (1 : 2 : 1 on each axis).
+
+    Args:
+        grids: values to try, by judge.
+        candidates: of the utterances of a development set.
+        errors: of each utterance's texts.
+        length_bonus: see :meth:`Candidates.ranked`.
+
+    Returns:
+        The weights; and for each of them its other values beside the others' chosen
+        ones, with the errors that they leave under "error".
+    """
+    names, axes = list(grids), list(grids.values())
+    weights = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(names))
+    of_lms = weights[:, [name in LANGUAGE_MODELS for name in names]].sum(1)
+    counts = np.zeros(len(weights))
+    for utterance, found in candidates.items():
+        said = np.array([found.log_probs[name] for name in ["llm", *names]])
+        lengths = np.array([len(row) + 1 for row in found.tokens])
+        said = np.maximum(said, LEAST)
+        scores = said[0] + weights @ said[1:]
+        scores += length_bonus * np.outer(of_lms, lengths)
+        counts += np.array(errors[utterance])[scores.argmax(1)]
+    counts = counts.reshape([len(axis) for axis in axes])
+    chosen = np.unravel_index(_smoothed(counts).argmin(), counts.shape)
+    sweep = []
+    for axis, grid in enumerate(axes):
+        for n in range(len(grid)):
+            at = (*chosen[:axis], n, *chosen[axis + 1 :])
+            key = [values[i] for values, i in zip(axes, at, strict=True)]
+            if (row := _row(grids, key, counts[at])) not in sweep:
+                sweep.append(row)
+    return {n: axes[i][chosen[i]] for i, n in enumerate(names)}, sweep
+
+
+def _smoothed(counts: np.ndarray) -> np.ndarray:
+    """Means with the neighbours on each axis; an edge is its own outer neighbour."""
+    for axis in range(counts.ndim):
+        padded = np.pad(
+            counts, [(int(a == axis),) * 2 for a in range(counts.ndim)], "edge"
+        )
+        before, after = (
+            padded.take(range(start, start + counts.shape[axis]), axis)
+            for start in (0, 2)
+        )
+        counts = (before + 2 * counts + after) / 4
+    return counts
+
+
+def _row(names, values, count: float) -> dict[str, float]:
+    return dict(zip(names, values, strict=True)) | {"error": round(float(count), 2)}

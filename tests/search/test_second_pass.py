@@ -1,7 +1,6 @@
 """The second pass asks the judges of the search, and chooses their weights."""
 
-import itertools
-
+import numpy as np
 import pytest
 import torch
 from beam_helpers import BOS, EOS, random_prefix, tiny_llama
@@ -11,7 +10,7 @@ from spft.search.candidates import Candidates
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.scorers import WeightedScorer
 from spft.search.second_pass import score_tokens
-from spft.search.tuning import coordinate_descent
+from spft.search.tuning import grid_search, one_by_one
 
 VOCABULARY = ["", "<s>", "</s>", "a", "b", "ab", " a", "ba b", "aa"]
 VOCABULARY += [""] * (37 - len(VOCABULARY))
@@ -98,35 +97,45 @@ def test_weights_of_fewest_errors_are_found():
     candidates = random_candidates()
     grids = {"ctc": [0.0, 0.5, 1.0], "ngram": [0.0, 1.0, 3.0]}
     # Right is what some weights on the grid put first; they are to be found again.
-    secret = {"ctc": 1.0, "ngram": 3.0}
+    secret = {"ctc": 0.5, "ngram": 1.0}
     right = {u: c.ranked(secret, 1.0)[0].tokens for u, c in candidates.items()}
-    asked = []
+    errors = {u: [t != right[u] for t in c.tokens] for u, c in candidates.items()}
+    weights, sweep = grid_search(grids, candidates, errors, 1.0)
 
-    def errors(weights):
-        asked.append(tuple(weights.values()))
+    def count(weights):
         ranked = {u: c.ranked(weights, 1.0) for u, c in candidates.items()}
         return sum(ranked[u][0].tokens != right[u] for u in right)
 
-    weights, sweep = coordinate_descent(grids, {"lm": 5.0}, errors)
-    assert weights.keys() == {"ctc", "ngram"}, "no grid: no weight"
-    assert len(asked) == len(set(asked)) == len(sweep), "each is asked once"
-    rates = {
-        (a, b): errors({"ctc": a, "ngram": b})
-        for a, b in itertools.product(grids["ctc"], grids["ngram"])
+    counts = np.array(
+        [[count({"ctc": a, "ngram": b}) for b in grids["ngram"]] for a in grids["ctc"]]
+    )
+    # The mean with the neighbours, by hand.
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    padded = np.pad(counts, 1, "edge")
+    means = {
+        (a, b): (padded[i : i + 3, j : j + 3] * kernel).sum()
+        for i, a in enumerate(grids["ctc"])
+        for j, b in enumerate(grids["ngram"])
     }
-    assert rates[weights["ctc"], weights["ngram"]] == min(rates.values()) == 0
+    assert means[weights["ctc"], weights["ngram"]] == min(means.values())
+    assert len(sweep) == 5, "a cross through the weights"
     for row in sweep:
-        assert row["error"] == rates[row["ctc"], row["ngram"]]
+        assert row["error"] == count({"ctc": row["ctc"], "ngram": row["ngram"]})
+        assert row["ctc"] == weights["ctc"] or row["ngram"] == weights["ngram"]
 
 
-def test_a_second_round_looks_at_each_weight_again():
+def test_what_a_judge_holds_impossible_may_have_no_weight():
+    logs = {"llm": [-1.0, -2.0], "ctc": [-float("inf"), -1.0]}
+    candidates = {"u": Candidates(["a", "b"], [[3], [4]], logs)}
+    for errors, weight in (([0, 1], 0.0), ([1, 0], 1.0)):
+        weights, _ = grid_search({"ctc": [0.0, 1.0]}, candidates, {"u": errors}, 0.0)
+        assert weights == {"ctc": weight}
+
+
+def test_weights_one_by_one():
     errors = {(0, 0): 3, (1, 0): 4, (0, 1): 2, (1, 1): 1}
-    grids = {"lm": [0, 1], "ngram": [0, 1]}
-
-    def rate(weights):
-        return errors[tuple(weights.values())]
-
-    once, sweep = coordinate_descent(grids, {}, rate, rounds=1)
-    assert once == {"lm": 0, "ngram": 1}
-    assert [row["error"] for row in sweep] == [3, 4, 2]
-    assert coordinate_descent(grids, {}, rate)[0] == {"lm": 1, "ngram": 1}
+    weights, tried = one_by_one(
+        {"lm": [0, 1], "ngram": [1]}, lambda weights: errors[tuple(weights.values())]
+    )
+    assert weights == {"lm": 0, "ngram": 1}
+    assert [row["error"] for row in tried] == [3, 4, 2]

@@ -1,0 +1,49 @@
+"""Errors on a development set, to choose weights by."""
+
+from pathlib import Path
+
+
+class DevSet:
+    """What is to be recognised in a data directory, and how much of it is wrong.
+
+    Args:
+        folder: with ``text``, whose words are counted; or with ``entities`` alone,
+            which are looked for in the hypotheses.
+
+    Attributes:
+        measure: "wer" or "eer".
+    """
+
+    def __init__(self, folder: Path):
+        from spft.data.entities import read_entities
+        from spft.data.table import read_table
+
+        self.transcripts, self.entities = {}, {}
+        if (folder / "text").exists():
+            self.measure, self.transcripts = "wer", read_table(folder / "text")
+            self._total = sum(len(text.split()) for text in self.transcripts.values())
+        else:
+            self.measure, self.entities = "eer", read_entities(folder / "entities")
+            self._total = sum(map(len, self.entities.values()))
+
+    def errors(self, utterance: str, text: str) -> float:
+        """Wrong words or entities of a hypothesis, in percent of the whole set's."""
+        import jiwer
+
+        from spft.data.normalize import normalize
+        from spft.scoring.entity import judge_entities
+
+        words = normalize(text)
+        if self.transcripts:
+            found = jiwer.process_words(self.transcripts[utterance], words)
+            wrong = found.substitutions + found.deletions + found.insertions
+        else:
+            entities = {utterance: self.entities.get(utterance, ())}
+            hypothesis = {utterance: tuple(words.split())}
+            judged = judge_entities(None, hypothesis, entities)
+            wrong = sum(not entity.right for entity in judged)
+        return 100 * wrong / self._total
+
+    def error_rate(self, texts: dict[str, str]) -> float:
+        """WER or EER of all hypotheses, in percent."""
+        return sum(self.errors(utterance, text) for utterance, text in texts.items())
