@@ -17,7 +17,7 @@ general=auto       # [auto|general|librispeech] general-domain test set
 methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
-packed=auto        # the system that stage 9 packs; auto: the best on dev of each domain
+packed=auto        # the system that stage 9 packs; auto: each domain's best on dev
 keep_prompt=false  # [true|false] also at inference, before the audio
 fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
@@ -72,8 +72,19 @@ for number in "$ngpu" "$nj" "$spoken"; do
     [[ $number =~ ^(auto|[0-9]+)$ ]] ||
         die "--ngpu, --nj, --spoken: a number or auto, not '$number'"
 done
+[[ $seed =~ ^[0-9]+$ ]] || die "--seed: a number, not '$seed'"
+[ "$backend" = local ] || [ "$shards" -gt 1 ] || die "--backend $backend: add --shards N"
+[ -n "$domains" ] || [ "$stop_stage" -le 3 ] || die "--domains '': add --stop_stage 3"
 for domain in $domains; do
-    [ -e "egs2/$domain/asr1/local/data.sh" ] || die "no recipe egs2/$domain/asr1"
+    [[ -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
+        die "no recipe of a domain in egs2/$domain/asr1"
+    for file in "egs2/$domain/asr1/conf"/*; do # what a domain may have of its own
+        case ${file##*/} in
+            prompt.yaml | decoder.yaml | noisy_text.yaml | pre_fine_tune.yaml) ;;
+            tts.yaml | lm.yaml | decode.yaml | \*) ;;
+            *) die "$file is not read: all domains share a baseline (conf/presets/)" ;;
+        esac
+    done
 done
 
 tools/setup.sh

@@ -2,7 +2,10 @@
 # Stages 4 to 7 of run.sh, for one domain; it sources this.
 
 check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
-    local method sentences="$data/$1_text/train/text"
+    local method set sentences="$data/$1_text/train/text"
+    if [ "$stop_stage" -ge 7 ] && [ "$encoder" = cached ]; then
+        for set in "$1_test" "${general}_test"; do need "$dump/$set/feats.scp" 2; done
+    fi
     case $stage in
         4) need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1 ;;
         5)
@@ -51,31 +54,37 @@ tune_decoder() { # tune_decoder METHOD: stage 5
 }
 
 train_lms() { # stage 6
-    local lm=$exp/$domain/lm
-    if finished "$exp/$domain/ngram/ngram.arpa"; then return; fi
-    rm -rf "$lm" "$exp/$domain/ngram"
+    local lm=$exp/$domain/lm ngram=$exp/$domain/ngram made_of
+    made_of="seed $seed, $(cat "${text[@]/%//text}" "$(conf lm.yaml "$domain")" | cksum)"
+    if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] &&
+        finished "$ngram/ngram.arpa"; then
+        return
+    fi
+    rm -rf "$lm" "$ngram"
     do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
         --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data" --seed "$seed"
     do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
         --data "$lm/data" --output_dir "$lm" --ngpu "$ngpu" --seed "$seed"
     do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
-        --tokenizer "$llm" --out "$exp/$domain/ngram"
+        --tokenizer "$llm" --out "$ngram"
+    echo "$made_of" >"$ngram/made_of"
 }
 
-decode_systems() { # stage 7; `tests`, `tags`: what is to be decoded, and how
-    local system model systems=() options=() decode
+decode_systems() { # stage 7; `tests`: what is to be decoded
+    local system model systems=() options=() decode dev=$data/${domain}_dev
     for system in base $methods; do
         model=$exp/$domain/$system
         [ "$system" != base ] || model=$exp/baseline
-        finished "$exp/$domain/$system/decode_${tags[-1]}/decode.json" ||
-            systems+=("$system=$model")
+        systems+=("$system=$model")
     done
-    [ ${#systems[@]} -gt 0 ] || return 0
     if [ "$fusion" = true ]; then
-        options=(--lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram"
-            --tune "$data/${domain}_dev" --phrases "${text[0]}")
+        options=(--lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram" --tune "$dev"
+            --phrases "${text[0]}")
+    elif [ -e "$dev/wav.scp" ]; then
+        options=(--tune "$dev") # stage 9 packs what is best there
     fi
     [ "$keep_prompt" = false ] || options+=(--keep_prompt)
+    [ "$resume" = false ] || options+=(--resume)
     decode=(python -m spft.bin.decode --config "$(conf decode.yaml "$domain")"
         --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump"
         --out "$exp/$domain" "${options[@]}")

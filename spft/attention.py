@@ -98,6 +98,12 @@ def attend(
         )
     layer = shared_prefix.cache.layers[module.layer_idx]
     groups, heads, width = layer.keys.shape[:3]
+    window, positions = kwargs.get("sliding_window"), width + key.shape[-2]
+    if window and positions > window:
+        raise UserError(
+            f"prefix and text have {positions} positions, of which this LLM attends to "
+            f"the last {window} alone; choose one without such a window"
+        )
     rows, _, length, size = query.shape
 
     # Group A, key head K, row n of its group, then what attends: queries of one head.

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,13 @@ def read_yaml(path: str | Path) -> dict:
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """YAML 1.1's, to which 1e-3 without a point is a word; here it is a number."""
+
+    number = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, "-+0123456789")
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such configuration") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

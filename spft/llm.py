@@ -16,18 +16,27 @@ from spft.prefix import Prefix
 from spft.pretrained import resolve
 
 IGNORED = -1  # padding of token ids in ESPnet's batches
+# Keys of LLMs' configurations that change logits behind the output layer, or scores in
+# the attention.
+SCALED_LOGITS = (
+    "final_logit_softcapping",
+    "attn_logit_softcapping",
+    "logits_scaling",
+    "logit_scale",
+)
 
 
 def fast_dtype() -> torch.dtype:
     """bfloat16, or float32 where the former would be emulated, at a tenth of its speed.
 
-    x86 processors have instructions for bfloat16 since about 2020 (AVX-512 or AMX) and
-    many that are sold without AVX-512 still lack them.
+    GPUs compute in it since Ampere (2020). x86 processors have instructions for it
+    since then (AVX-512 or AMX), and many that are sold without AVX-512 still lack them.
     """
-    has = torch.cuda.is_available() or any(
-        present and "bf16" in name
-        for name, present in torch.cpu.get_capabilities().items()
-    )
+    if torch.cuda.is_available():
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities().items()
+        has = any(present and "bf16" in name for name, present in capabilities)
     return torch.bfloat16 if has else torch.float32
 
 
@@ -71,6 +80,7 @@ class LLM(nn.Module):
                 f"LLM {name!r} cannot be loaded ({reason}); "
                 "name a local folder in llm_conf, or check the network"
             ) from error
+        self._refuse_scaled_logits(name)
         attention.enable(self.model)
         self.model.requires_grad_(False)
         if lora is not None:
@@ -86,6 +96,23 @@ class LLM(nn.Module):
         self.eos = self.tokenizer.eos_token_id
         bos = self.tokenizer.bos_token_id
         self.bos = self.eos if bos is None else bos
+
+    def _refuse_scaled_logits(self, name: str) -> None:
+        # Losses are those of the output layer alone; what stands behind it there would
+        # make training and search differ.
+        config = self.model.config.get_text_config()
+        for key in SCALED_LOGITS:
+            if getattr(config, key, None) not in (None, 1):
+                raise UserError(
+                    f"LLM {name!r} scales its logits ({key}: {getattr(config, key)}), "
+                    "which this project cannot do; choose another LLM"
+                )
+
+    @torch.no_grad()
+    def table(self) -> Tensor:
+        """Embeddings ``[V, D]`` of all tokens, in float32, scaled as the LLM does."""
+        size = self.model.get_input_embeddings().weight.shape[0]
+        return self.embed(torch.arange(size, device=self.device)).float()
 
     def merge(self, keep: bool = False) -> None:
         """Add LoRA's product to the weights it adapts: faster, but not to be trained.

@@ -165,7 +165,9 @@ class SpeechLLMTask(AbsTask):
         for folder in args.init:
             model.load_stage(read_weights(folder))
         frozen = not any(parameter.requires_grad for parameter in llm.parameters())
-        if args.init and frozen:  # faster; elsewhere LoRA's weights are yet to come
+        # Faster. Not where the LLM itself was trained: its weights go into this stage's
+        # file too, and LoRA's share would be in them.
+        if args.init and frozen and not any(".base_layer." in n for n in model.saved):
             llm.merge()
         cls._llm = llm
         logging.info(f"training {model.trained_parameters:,} parameters")

@@ -8,6 +8,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
@@ -78,3 +80,15 @@ def test_llm_without_attention_interface():
     model = BloomForCausalLM(BloomConfig(vocab_size=50, hidden_size=32, n_head=4))
     with pytest.raises(UserError, match="BloomForCausalLM cannot share a prefix"):
         attention.enable(model)
+
+
+def test_llm_with_a_window():
+    config = MistralConfig(**SIZE, num_key_value_heads=2, sliding_window=6)
+    model = MistralForCausalLM(config).eval()
+    attention.enable(model)
+    cache = DynamicCache()
+    model(inputs_embeds=torch.randn(1, 4, 32), past_key_values=cache)
+    shared = {"shared_prefix": SharedPrefix(cache, None)}
+    model(input_ids=torch.zeros(3, 2, dtype=torch.long), **shared)
+    with pytest.raises(UserError, match="7 positions, .* the last 6 alone"):
+        model(input_ids=torch.zeros(3, 3, dtype=torch.long), **shared)

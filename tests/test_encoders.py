@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from spft.data.speech import find_speech
-from spft.encoder.encoders import TransformersEncoder
+from spft.encoder.encoders import CachedEncoder, TransformersEncoder
 from spft.errors import UserError
 from spft.recognizer import Recognizer
 from spft.search.config import DecodeConfig
@@ -124,3 +124,8 @@ def test_preset_large_with_other_names(
     speech = find_speech(tiny_data / "paired", tmp_path)
     recognizer = Recognizer(tmp_path / "prompt", DecodeConfig(beam=2), {})
     assert recognizer.decode(speech, {}).keys() == speech.lengths.keys()
+
+
+def test_audio_where_cached_frames_are_read():
+    with pytest.raises(UserError, match="features of the set first: run.sh --stage 2"):
+        CachedEncoder()(torch.zeros(1, 16000), torch.tensor([16000]))

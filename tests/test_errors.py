@@ -6,6 +6,7 @@ import os
 import pytest
 
 from spft.errors import UserError, run
+from spft.files import read_yaml
 
 
 @pytest.fixture
@@ -56,3 +57,10 @@ def test_one_line_and_no_other_error_is_hidden():
         run(lambda: 1 / 0)
     with pytest.raises(FileNotFoundError):
         run(lambda: os.stat("/no/such/file"))
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    path = tmp_path / "conf.yaml"
+    path.write_text("lr: 1e-3\nmore: [2E4, -1e+2, 1.5e-1, e3, 1e]\n")
+    keys = {"lr": 0.001, "more": [20000.0, -100.0, 0.15, "e3", "1e"]}
+    assert read_yaml(path) == keys

@@ -1,8 +1,17 @@
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    AutoTokenizer,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GraniteConfig,
+    GraniteForCausalLM,
+)
 
 from spft.adapt.abs_adapt import NoPrompt
+from spft.adapt.soft_prompt import SoftPrompt
+from spft.errors import UserError
 from spft.llm import IGNORED, LLM
 from spft.model import SpeechLLM
 from spft.prefix import Prefix
@@ -125,3 +134,33 @@ def test_full_tuning_takes_small_steps(tiny_llm, batch):
     torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0).step()
     moved = (weight != before)[weight.grad != 0]
     assert moved.float().mean() > 0.9
+
+
+def test_llms_that_scale_their_logits_are_refused(tiny_llm, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llm)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    config = GraniteConfig(vocab_size=len(tokenizer), **sizes, **heads)
+    for scaling, refused in ((1.0, False), (8.0, True)):
+        config.logits_scaling = scaling
+        GraniteForCausalLM(config).save_pretrained(tmp_path)
+        tokenizer.save_pretrained(tmp_path)
+        if refused:
+            with pytest.raises(UserError, match="scales its logits .logits_scaling: 8"):
+                LLM(str(tmp_path))
+        else:
+            LLM(str(tmp_path))
+
+
+def test_embeddings_are_as_the_llm_scales_them(tiny_llm, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llm)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+    config = Gemma3TextConfig(vocab_size=len(tokenizer), **sizes, **heads)
+    Gemma3ForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    llm = LLM(str(tmp_path), dtype="float32")
+    weight = llm.model.get_input_embeddings().weight
+    torch.testing.assert_close(llm.table(), weight.detach() * 4)  # the root of 16
+    prompt = SoftPrompt(llm, length=3).embeds.detach()
+    assert all((row == llm.table()).all(1).any() for row in prompt)

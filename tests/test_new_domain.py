@@ -103,7 +103,7 @@ def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
     stops = {
         f"stop {word}": f"Stop {word.upper()}" for word in ("dj", "ep", "tv", "fm")
     }
-    (row,) = new_domain.held_out("x", stops, 1, Engine.voices)["test"]
+    (row,) = new_domain.held_out("x", stops, 1)["test"]
     name = row["text"].split()[1]
     assert row["spoken"] == f"stop {name[0]}.{name[1]}."
 

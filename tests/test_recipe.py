@@ -105,7 +105,7 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
     exp, data = ROOT / "exp" / "tiny", ROOT / "data" / "tiny" / "music_test"
     audio = dict(list(read_table(data / "wav.scp").items())[:2])
     command = ["x", "--model", str(exp / "pack.zip"), "--format", "json"]
-    command += ["--domain", "base", "music", "base", "--nbest", "2", *audio.values()]
+    command += ["--nbest", "2", "--domain", "base,music,base", *audio.values()]
     monkeypatch.setattr("sys.argv", command)
     transcribe.main()
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

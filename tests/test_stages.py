@@ -6,12 +6,16 @@ import shutil
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from spft.bin.train import check_samples
 from spft.checkpoint import load_model
+from spft.errors import UserError
 from spft.recognizer import Recognizer
 from spft.search.config import DecodeConfig
 
@@ -184,6 +188,22 @@ def test_step_2_moves_only_the_decoder(stages):
     assert prompt.keys() == soft.keys()
 
 
+def test_a_prompt_after_tuning_the_llm_and_its_lora(train, stages, tiny_data, tmp_path):
+    text, weights = tiny_data / "text", {}
+    for name, config, options in (
+        ("whole", "decoder.yaml", ["--trainable", "^llm\\.", "--adapt", "no_prompt"]),
+        ("prompt", "prompt.yaml", []),
+    ):
+        init = {"whole": stages / "baseline", "prompt": tmp_path / "whole"}[name]
+        result = train(PRESET / config, text, tmp_path / name, "--init", init,
+                       "--", *options)  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        weights[name] = load_file(tmp_path / name / "model.safetensors")
+    assert any(".base_layer." in key for key in weights["whole"])
+    moved = changed(weights["whole"], weights["prompt"])
+    assert {key.partition(".")[0] for key in moved} == {"adapt"}
+
+
 def test_plain_tuning_has_no_prompt(stages):
     baseline = load_file(stages / "baseline" / "model.safetensors")
     plain = load_file(stages / "plain" / "model.safetensors")
@@ -262,16 +282,31 @@ def test_incomplete_checkpoint_is_refused(stages, tmp_path):
 
 
 def test_key_that_nothing_reads(train, tiny_data, model_yaml, tmp_path):
-    for key, word in (("learning_rate", "learning_rate"), ("adapt_conf", "d_model")):
+    for key, value, word in (
+        ("learning_rate", 1, "bad.yaml .*: unknown keys .'learning_rate'"),
+        ("adapt_conf", {"d_model": 1}, "d_model"),
+        ("optim", "adamx", "bad.yaml .*: optim: 'adamx' is none of .*adamw"),
+    ):
         config = tmp_path / "bad.yaml"
         keys = yaml.safe_load((PRESET / "prompt.yaml").read_text())
-        keys[key] = {"d_model": 1} if key == "adapt_conf" else 1
+        keys[key] = value
         config.write_text(yaml.safe_dump(keys))
         result = train(
             config, tiny_data / "text", tmp_path / "out", "--model", model_yaml
         )
         assert result.returncode != 0
-        assert word in result.stderr.strip().splitlines()[-1]
+        assert re.search(word, result.stderr.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (16000, 2)])
+def test_audio_that_training_would_misread(tmp_path, rate, channels):
+    table = tmp_path / "wav.scp"
+    table.write_text(f"a {tmp_path}/a.wav\n")
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)
+    check_samples(table)
+    soundfile.write(tmp_path / "a.wav", np.zeros((100, channels)), rate)
+    with pytest.raises(UserError, match="wav.scp:1.* training reads 16000 Hz"):
+        check_samples(table)
 
 
 def test_missing_data_names_the_stage(train, tmp_path):

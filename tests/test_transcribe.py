@@ -2,7 +2,10 @@
 
 import io
 import json
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from spft.data.audio import read_audio
 from spft.errors import UserError
 from spft.search.config import DecodeConfig
 from spft.vad import split
+
+ROOT = Path(__file__).parents[1]
 
 SPEECH = "egs2/librispeech/asr1/downloads/audio/af_bella-general-test-0010.ogg"
 
@@ -80,6 +85,21 @@ def test_files_folders_and_stdin(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no audio in this folder"):
         list(transcribe.find_audio([str(tmp_path / "empty")]))
+
+
+def test_commands_of_the_docs_are_understood(monkeypatch):
+    lines = "\n".join(
+        Path(name).read_text("utf-8").replace("\\\n", " ")
+        for name in (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+    )
+    found = re.findall(r"python -m spft.bin.transcribe (.*)", lines)
+    assert len(found) >= 5
+    for options in found:
+        args = transcribe.get_parser().parse_args(shlex.split(options, comments=True))
+        assert args.domain in ("music", "medical") and args.audio
+    for wrong in ("--beam 0", "--nbest -1", "--longest 0"):
+        with pytest.raises(SystemExit):
+            transcribe.get_parser().parse_args(["--model", "x", "y", *wrong.split()])
 
 
 def test_a_bad_recording_does_not_stop_the_others(

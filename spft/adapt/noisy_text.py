@@ -58,7 +58,6 @@ class NoisyText(AbsAdapt):
         max_rate: the noise of a sentence is drawn from 0 to this rate: of characters
             (default .25), or, with ``confusions``, of what the recogniser errs (2).
         confusions: what ``spft.bin.learn_confusions`` wrote; None: noise by rules.
-        seed: of the noise.
     """
 
     def __init__(
@@ -66,13 +65,11 @@ class NoisyText(AbsAdapt):
         llm: LLM,
         max_rate: float | None = None,
         confusions: str | None = None,
-        seed: int = 0,
     ):
         super().__init__(llm)
         default = 2.0 if confusions else 0.25
         self.max_rate = default if max_rate is None else max_rate
         self.confusions = confusions
-        self.rng = random.Random(seed)
 
     @functools.cached_property
     def corrupt(self) -> Callable[[str, float, random.Random], str]:
@@ -84,7 +81,8 @@ class NoisyText(AbsAdapt):
         rows = []
         for clean in llm.texts(text, lengths):
             # Validation hears the same noise each time, or luck would choose the epoch.
-            rng = self.rng if self.training else random.Random(clean)
+            # In training ESPnet seeds the draws anew each epoch, a resumed one too.
+            rng = random.Random(random.random() if self.training else clean)
             rate = rng.uniform(0, self.max_rate)
             rows.append(llm.encode(self.corrupt(clean, rate, rng)))
         sizes = torch.tensor([len(row) for row in rows], device=llm.device)

@@ -16,21 +16,19 @@ class UpsampleMask(AbsAdapt):
     Args:
         llm: whose embeddings are used.
         mask: share of the positions to mask; the paper's is a half.
-        seed: of the draws.
     """
 
-    def __init__(self, llm: LLM, mask: float = 0.5, seed: int = 0):
+    def __init__(self, llm: LLM, mask: float = 0.5):
         super().__init__(llm)
         if not 0 <= mask <= 1:
             raise UserError(f"adapt_conf: mask is a share, 0 to 1, not {mask}")
-        self.mask, self.seed = mask, seed
-        self.generator = torch.Generator().manual_seed(seed)
+        self.mask = mask
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of embeddings per sentence."""
-        rows, generator = [], self.generator
+        rows, generator = [], None
         if not self.training:  # the same each time, or luck would choose the epoch
-            generator = torch.Generator().manual_seed(self.seed)
+            generator = torch.Generator().manual_seed(0)
         for tokens, length in zip(text, lengths.tolist(), strict=True):
             repeats = torch.randint(1, 3, (length,), generator=generator)
             tokens = tokens[:length].repeat_interleave(repeats.to(text.device))

@@ -15,13 +15,13 @@ lowest EER where it has no transcripts.
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from spft.errors import UserError, run
-from spft.files import atomic_write
+from spft.files import atomic_write, sha256
 from spft.search.config import DecodeConfig
 
 
@@ -40,6 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--phrases", type=Path, help="text of the domain for a second pass")
     add("--lm_weight", type=float, help="fixed weight, instead of --tune")
     add("--ngram_weight", type=float, help="fixed weight, instead of --tune")
+    add("--resume", action="store_true", help="leave what is of the same things")
     add("--only", type=int, help="the so-many-th of the systems alone, from 1")
     add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
     return parser
@@ -68,6 +69,9 @@ def main() -> None:
     for _, folder in systems:
         if not (Path(folder) / "model.safetensors").exists():
             raise UserError(f"{folder}: no trained model; run stages 3 to 5 first")
+    if len({folder.name for folder in args.data}) < len(args.data):
+        raise UserError("--data: two sets of one name; their features and results, "
+                        "which go by it, would be mixed up")  # fmt: skip
     for folder in [*args.data, *([args.tune] if args.tune else [])]:
         if not (folder / "wav.scp").exists():
             raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")
@@ -75,14 +79,51 @@ def main() -> None:
     from spft.recognizer import Recognizer
     from spft.search.phrases import Phrases
 
+    last = "second" if args.phrases else "lm" if external else "plain"
     phrases = Phrases.of(args.phrases) if args.phrases else None
     for system, folder in systems:
+        report = {"config": asdict(config), "sha256": checksums(args, Path(folder))}
+        earlier = args.out / system / f"decode_{last}" / "decode.json"
+        found = json.loads(earlier.read_text("utf-8")) if earlier.exists() else {}
+        if args.resume and report.items() <= found.items():
+            print(f"finished already: {args.out / system}", file=sys.stderr)
+            continue
         recognizer = Recognizer(folder, config, external)
-        decode_system(recognizer, args, fixed, phrases, args.out / system)
+        decode_system(recognizer, args, fixed, phrases, args.out / system, report)
+        del recognizer  # before the next one takes its memory
 
 
-def decode_system(recognizer, args, fixed: dict, phrases, out: Path) -> None:
-    """Decode all sets with one model, in the ways that the arguments ask for."""
+def checksums(args, model: Path) -> dict[str, str]:
+    """sha256 of what a decode is made of, by path."""
+    from spft.search.neural_lm import CHECKPOINTS
+
+    files = [model / "model.safetensors"]
+    if args.lm:
+        files += [args.lm / name for name in CHECKPOINTS if (args.lm / name).exists()]
+    if args.ngram:
+        files.append(args.ngram / "ngram.arpa")
+    if args.phrases:
+        files += [args.phrases / name for name in ("text", "entities", "names.txt")]
+    for folder in [*args.data, *([args.tune] if args.tune else [])]:
+        files += [folder / "wav.scp", args.dump / folder.name / "first_pass"]
+    if args.tune:
+        files += [args.tune / "text", args.tune / "entities"]
+    return {str(path): sha256(path) for path in files if path.exists()}
+
+
+def decode_system(
+    recognizer, args, fixed: dict, phrases, out: Path, report: dict
+) -> None:
+    """Decode all sets with one model, in the ways that the arguments ask for.
+
+    Args:
+        recognizer: of the model.
+        args: of the command.
+        fixed: weights of external LMs that are not to be chosen.
+        phrases: for the second pass; None: there is none.
+        out: folder to write.
+        report: what goes into every ``decode.json``.
+    """
     searches: dict[tuple, tuple] = {}
 
     def search(folder: Path, weights: dict[str, float]) -> tuple:
@@ -96,17 +137,27 @@ def decode_system(recognizer, args, fixed: dict, phrases, out: Path) -> None:
     def search_all(weights: dict[str, float]) -> dict[str, tuple]:
         return {folder.name: search(folder, weights) for folder in args.data}
 
-    write_all(out / "decode_plain", search_all({}), recognizer, {})
-    if not recognizer.scorers:
-        return
+    def write(tag: str, found: dict, weights: dict, sweep: list[dict]) -> None:
+        for name, (results, _) in found.items():
+            write_results(out / f"decode_{tag}" / name, results, recognizer)
+        timing = {name: timing for name, (_, timing) in found.items()}
+        rows = report | {"weights": weights, "timing": timing, "sweep": sweep}
+        with atomic_write(out / f"decode_{tag}" / "decode.json") as stream:
+            json.dump(rows, stream, indent=2)
+
     weights, sweep = fixed, []
     if args.tune:
         weights, sweep = tune(recognizer, args.tune, search)
+    # Without LMs there is one row, of no weights.
+    plain = [{"error": row["error"]} for row in sweep[:1]]
+    write("plain", search_all({}), {}, plain)
+    if not recognizer.scorers:
+        return
     weights = {name: weights[name] for name in recognizer.scorers}
-    write_all(out / "decode_lm", search_all(weights), recognizer, weights, sweep)
+    write("lm", search_all(weights), weights, sweep)
     if phrases is not None:
         chosen, sweep, found = second_pass(recognizer, args, phrases, search, weights)
-        write_all(out / "decode_second", found, recognizer, chosen, sweep)
+        write("second", found, chosen, sweep)
 
 
 def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) -> tuple:
@@ -143,22 +194,6 @@ def second_pass(recognizer, args, phrases, search, weights: dict[str, float]) ->
         ranked = {u: c.ranked(chosen, bonus) for u, c in found.items()}
         results[folder.name] = ranked, _timing(folder, ranked, seconds)
     return chosen, sweep, results
-
-
-def write_all(
-    out: Path, found: dict, recognizer, weights: dict, sweep: Sequence[dict] = ()
-) -> None:
-    """Write the results of all sets and ``decode.json``."""
-    for name, (results, _) in found.items():
-        write_results(out / name, results, recognizer)
-    report = {
-        "weights": weights,
-        "config": asdict(recognizer.config),
-        "timing": {name: timing for name, (_, timing) in found.items()},
-        "sweep": list(sweep),
-    }
-    with atomic_write(out / "decode.json") as stream:
-        json.dump(report, stream, indent=2)
 
 
 def recognise(recognizer, folder: Path, dump: Path, weights: dict[str, float]):

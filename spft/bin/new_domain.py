@@ -13,7 +13,6 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -77,10 +76,7 @@ def main() -> None:
         if args.test:
             sets = recorded(args.test, args.dev, downloads / "audio")
         else:
-            from spft.synth import KokoroEngine
-
-            voices = KokoroEngine("kokoro").voices
-            sets = held_out(args.name, sentences, args.synthesize, voices)
+            sets = held_out(args.name, sentences, args.synthesize)
         rows = [row for name in sets for row in sets[name]]
         leaks = find_leaks(
             dict(zip(sentences, sentences, strict=True)), [row["text"] for row in rows]
@@ -137,11 +133,12 @@ def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]
 
 
 def held_out(
-    domain: str, sentences: dict[str, str], size: int, voices: Sequence[str]
+    domain: str, sentences: dict[str, str], size: int
 ) -> dict[str, list[dict]]:
     """``size`` test and half as many dev sentences, for different voices to speak."""
     from spft.data.normalize import spell_out
     from spft.data.split import fraction
+    from spft.synth import KokoroEngine
 
     wanted = {"test": size, "dev": max(1, size // 2)}
     if sum(wanted.values()) > len(sentences) // 2:
@@ -154,6 +151,7 @@ def held_out(
         raise UserError(f"--synthesize {size}: {len(short)} sentences have at most "
                         f"{LONGEST} words; ask for fewer")  # fmt: skip
     ranked = sorted(short, key=lambda text: fraction(domain + text))
+    voices = KokoroEngine("kokoro").voices
     speakers = {"dev": voices[::3], "test": [v for v in voices if v not in voices[::3]]}
     sets = {}
     for name, number in wanted.items():

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from spft.errors import UserError, run
 
+TAGS = ("plain", "lm", "second")  # of decodes, from the first to the last
+
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command's parser."""
@@ -91,11 +93,13 @@ def best_system(folder: Path, systems: Sequence[str]) -> str:
     """
     errors = {}
     for system in systems:
-        for tag in ("lm", "second"):
+        for tag in TAGS:
             report = folder / system / f"decode_{tag}" / "decode.json"
+            tried = []
             if report.exists():
                 tried = json.loads(report.read_text(encoding="utf-8"))["sweep"]
-                errors[system] = min(row["error"] for row in tried)  # chosen by it
+            if tried:  # what the weights were chosen by
+                errors[system] = min(row["error"] for row in tried)
     best = min(errors, key=errors.get, default=systems[-1])
     if len(systems) > 1:
         figures = ", ".join(f"{system} {error:.2f}" for system, error in errors.items())
@@ -114,7 +118,7 @@ def find_domain(exp: Path, domain: str, system: str):
         raise UserError(
             f"{folder}: not decoded since it was trained; run stage 7 first"
         )
-    for tag in ("plain", "lm", "second"):
+    for tag in TAGS:
         path, report = folder / f"decode_{tag}" / "decode.json", {}
         if path.exists():
             report = json.loads(path.read_text(encoding="utf-8"))

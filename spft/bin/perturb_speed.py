@@ -41,7 +41,8 @@ def main() -> None:
                 continue
             name = f"sp{factor}-{utterance.id}"
             audio = (out / "wavs" / f"{name}.flac").absolute()
-            if not audio.exists():
+            made = audio.stat().st_mtime_ns if audio.exists() else 0
+            if made < Path(utterance.audio).stat().st_mtime_ns:
                 change_speed(utterance.audio, factor, audio)
             speaker = f"sp{factor}-{utterance.speaker}"
             perturbed.append(replace(utterance, id=name, speaker=speaker, audio=audio))

@@ -102,7 +102,7 @@ def main() -> None:
             json.dump(settings, stream, indent=1)
         with atomic_write(args.out / "stage.yaml") as stream:
             yaml.safe_dump(stage, stream, sort_keys=False)
-        task = train(args)
+        task = train(args, stage)
         finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)
 
@@ -127,10 +127,12 @@ def replaced(out: Path) -> Iterator[None]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def train(args: argparse.Namespace) -> str:
+def train(args: argparse.Namespace, stage: dict) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
     from spft.data.speech import find_speech
+    from spft.task import SpeechLLMTask
 
+    check_keys(stage, SpeechLLMTask.get_parser(), f"{args.config} {args.model or ''}")
     command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
     if args.init:
@@ -140,6 +142,8 @@ def train(args: argparse.Namespace) -> str:
         speech = find_speech(folder, args.dump)
         sentences = write_lengths(text, speech, shapes)
         if speech:
+            if speech.kind == "sound":
+                check_samples(folder / "wav.scp")
             source = f"{speech.path},speech,{speech.kind}"
             command += [f"--{name}_data_path_and_name_and_type", source]
             if speech.first_pass:
@@ -161,8 +165,6 @@ def train(args: argparse.Namespace) -> str:
     if args.launcher:
         launch(shlex.split(args.launcher), command)
     else:
-        from spft.task import SpeechLLMTask
-
         SpeechLLMTask.main(cmd=command)
     return "paired" if speech else "text only"
 
@@ -182,6 +184,47 @@ def launch(launcher: list[str], command: list[str]) -> None:
         raise UserError(f"{launcher[0]} ended with {done.returncode}; see above")
 
 
+def check_keys(stage: dict, parser: argparse.ArgumentParser, files: str) -> None:
+    """Refuse keys and choices that ESPnet's task does not know.
+
+    Raises:
+        UserError: it names ``files``, where the keys stand.
+    """
+    actions = {action.dest: action for action in parser._actions}
+    if unknown := sorted(stage.keys() - actions.keys()):
+        raise UserError(
+            f"{files.strip()}: unknown keys {unknown}; docs/configuration.md lists "
+            "this project's, ESPnet's documentation the trainer's"
+        )
+    for key, value in stage.items():
+        choices = actions[key].choices
+        if choices and isinstance(value, str) and value.lower() not in choices:
+            known = ", ".join(str(choice) for choice in choices)
+            raise UserError(f"{files.strip()}: {key}: {value!r} is none of {known}")
+
+
+def check_samples(table: Path) -> None:
+    """Raise UserError unless all audio is 16 kHz and mono: training reads it raw.
+
+    Args:
+        table: a ``wav.scp``.
+    """
+    import soundfile
+
+    from spft.data.audio import SAMPLE_RATE
+    from spft.data.table import read_table
+
+    paths = read_table(table)
+    for utterance, path in paths.items():
+        found = soundfile.info(path)
+        if (found.samplerate, found.channels) != (SAMPLE_RATE, 1):
+            raise UserError(
+                f"{paths.where(utterance)}: {path} has {found.samplerate} Hz and "
+                f"{found.channels} channels; training reads {SAMPLE_RATE} Hz mono: "
+                "convert it (sox, ffmpeg)"
+            )
+
+
 def describe(args: argparse.Namespace, stage: dict) -> dict:
     """What a training is made of.
 
@@ -192,7 +235,11 @@ def describe(args: argparse.Namespace, stage: dict) -> dict:
     names = ("train", "valid", "init", "seed", "part_size", "espnet")
     settings = {name: getattr(args, name) for name in names} | {"config": stage}
     files = [folder / "text" for folder in (args.train, args.valid)]
+    files += [folder / "wav.scp" for folder in (args.train, args.valid)]
+    files += [args.dump / f.name / "first_pass" for f in (args.train, args.valid)]
     files += [Path(folder) / "model.safetensors" for folder in args.init]
+    values = [option.partition("=")[2] for option in args.espnet]
+    files += [Path(value) for value in values if value and Path(value).is_file()]
     settings["sha256"] = {str(path): sha256(path) for path in files if path.exists()}
     return json.loads(json.dumps(settings, default=str))
 
@@ -263,7 +310,10 @@ def finish(out: Path) -> None:
     phase, figure, _ = read_config(out)["best_model_criterion"][0]
     best = out / f"{phase}.{figure}.best.pth"
     if not best.exists():
-        raise UserError(f"{out}: no epoch was finished; see {out}/train.log")
+        raise UserError(
+            f"{out}: no epoch was finished that has the figure `{figure}` of "
+            f"best_model_criterion in {phase}; see {out}/train.log"
+        )
     weights = torch.load(best, map_location="cpu", weights_only=True)
     reporter = Reporter()
     checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)

@@ -28,17 +28,22 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("audio", nargs="+", help="files, folders, or - for a list on stdin")
     add("--model", required=True, type=Path, help="pack, or folder of a trained stage")
-    add("--domain", nargs="+", help="of the pack; several: each in turn")
+    add("--domain", help="of the pack; several, with commas between: each in turn")
     add("--names", type=Path, help="more names to look for, one a line")
     add("--format", choices=FORMATS, default="text")
     add("--out", type=Path, help="folder to write, instead of stdout")
-    add("--nbest", type=int, default=1, help="hypotheses in JSON (default %(default)s)")
-    add("--beam", type=int, help="default: as packed")
-    add(
-        "--batch_size", type=int, help="stretches of speech at once; default: as packed"
-    )
-    add("--longest", type=float, default=20.0, help="seconds (default %(default)s)")
+    add("--nbest", type=positive, default=1, help="hypotheses in JSON (default 1)")
+    add("--beam", type=positive, help="default: as packed")
+    add("--batch_size", type=positive, help="stretches at once; default: as packed")
+    add("--longest", type=positive, default=20, help="seconds (default 20)")
     return parser
+
+
+def positive(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
 
 
 def main() -> None:
@@ -56,11 +61,12 @@ def main() -> None:
         args.model, **{key: value for key, value in search.items() if value}
     )
     failed: list[str] = []
-    for domain in args.domain or [asr.domain]:
+    domains = args.domain.split(",") if args.domain else [asr.domain]
+    for domain in domains:
         asr.use(domain)
         if args.names:
             asr.add_names(name for name, _ in read_lexicon(args.names))
-        several = domain if len(args.domain or []) > 1 else None
+        several = domain if len(domains) > 1 else None
         for path in paths:
             result = {"audio": str(path), "domain": domain}
             try:

@@ -11,8 +11,9 @@ def combine_features(folders: list[Path], out: Path, kept: Collection[str]) -> N
     for name in ("feats.scp", "utt2num_frames", "first_pass"):
         lines = []
         for folder in folders:
-            if not (folder / name).exists():
-                break  # speech of which stage 2 makes no features
+            if not (folder / name).exists():  # stage 2 made no features of it
+                (out / name).unlink(missing_ok=True)  # of an earlier combination
+                break
             found = (folder / name).read_text(encoding="utf-8").splitlines()
             lines += [line for line in found if line.partition(" ")[0] in kept]
         else:

@@ -95,11 +95,11 @@ def _same_keys(text: Table, wavs: Table) -> None:
 
 def _speakers(directory: Path, wavs: Table) -> dict[str, str]:
     utt2spk = read_table(directory / "utt2spk")
+    fix = f"`python -m spft.bin.validate_data --fix {directory}`"
+    if not (directory / "spk2utt").exists():
+        raise UserError(f"{directory}/spk2utt: no such file; make it with {fix}")
     spk2utt = read_table(directory / "spk2utt")
-    rebuild = (
-        "correct utt2spk, then rebuild spk2utt with `python -m spft.bin.validate_data "
-        f"--fix {directory}`"
-    )
+    rebuild = f"correct utt2spk, then rebuild spk2utt with {fix}"
     for key in wavs:
         if key not in utt2spk:
             raise UserError(

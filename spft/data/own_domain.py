@@ -150,7 +150,10 @@ def read_spoken(path: Path) -> list[Spoken]:
         if odd := sorted(wavs.keys() ^ texts.keys()):
             raise UserError(f"{path}: {odd[0]!r} is not in both wav.scp and text")
         return [
-            _spoken(u, texts[u], speakers.get(u, u), Path(wavs[u]), texts.where(u))
+            _spoken(
+                *(u, texts[u], speakers.get(u, u), Path(wavs[u])),
+                *(wavs.where(u), texts.where(u)),
+            )
             for u in wavs
         ]
     transcripts = {file.stem: file for file in sorted(path.glob("*.txt"))}
@@ -178,7 +181,9 @@ def read_spoken(path: Path) -> list[Spoken]:
     ]
 
 
-def _spoken(name: str, text: str, speaker: str, audio: Path, where: str) -> Spoken:
+def _spoken(
+    name: str, text: str, speaker: str, audio: Path, where: str, text_where: str = ""
+) -> Spoken:
     text = normalize(text)
     if str(audio).endswith("|"):
         raise UserError(f"{where}: {audio}: a command; run it once and name its file")
@@ -189,7 +194,9 @@ def _spoken(name: str, text: str, speaker: str, audio: Path, where: str) -> Spok
     if not audio.is_file():
         raise UserError(f"{where}: {audio}: no such file; write its whole path")
     if not text:
-        raise UserError(f"{where}: no words; write what is said, or remove it")
+        raise UserError(
+            f"{text_where or where}: no words; write what is said, or remove it"
+        )
     name = name.replace(" ", "_").replace("/", "_")
     speaker = speaker.replace(" ", "_").replace("/", "_")
     # Kaldi wants utterance ids to begin with the speaker.

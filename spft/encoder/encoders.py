@@ -26,6 +26,11 @@ class CachedEncoder(AbsEncoder):
 
     def forward(self, xs_pad: Tensor, ilens: Tensor, prev_states=None):
         """Return ``[B, T, F]`` frames and ``[B]`` lengths as they are."""
+        if xs_pad.dim() != 3:
+            raise UserError(
+                "this model reads cached frames, and was given audio; make features of "
+                "the set first: run.sh --stage 2, or spft.bin.extract_features"
+            )
         return xs_pad, ilens, None
 
 

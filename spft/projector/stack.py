@@ -30,8 +30,7 @@ class StackProjector(AbsProjector):
             nn.LayerNorm(llm.width),
         )
         # Start at the scale of the LLM's own embeddings.
-        scale = llm.model.get_input_embeddings().weight.detach().float().std()
-        nn.init.constant_(self.mlp[-1].weight, float(scale))
+        nn.init.constant_(self.mlp[-1].weight, float(llm.table().std()))
 
     def forward(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spft.errors import UserError
+from spft.scoring.lineage import changed
 from spft.scoring.significance import mapsswe, paired_bootstrap
 from spft.scoring.wer import read_trn
 
@@ -103,12 +104,31 @@ def collect(
 ) -> list[RowScores]:
     """Collect the scores of ``rows`` on ``<domain>_test`` and on the set ``general``.
 
+    Rows of another baseline or text than today's are left out, and named.
+
     Raises:
         UserError: no row has scores, or two rows were scored on different references.
     """
     test = f"{domain}_test"
     by_key = {row.key: row for row in rows}
-    results = [_collect_row(exp, domain, test, general, row, by_key) for row in rows]
+    for row in rows:
+        made_of = (read_json(row.folder(exp, domain) / "decode.json") or {}).get(
+            "sha256"
+        )
+        if other := changed(made_of or {}):
+            del by_key[row.key]
+            print(f"{domain}: without {row.label}, made when {other} was another one")
+    if rows[0].key not in by_key:
+        raise UserError(
+            f"{exp / domain / rows[0].system}: of another baseline or other data; run "
+            "stage 7 of run.sh (decode and score) again"
+        )
+    results = [
+        _collect_row(exp, domain, test, general, row, by_key)
+        if row.key in by_key
+        else RowScores(row)
+        for row in rows
+    ]
     if all(result.scores is None for result in results):
         raise UserError(
             f"{exp / domain}: no system has scores of {test}; run stage 7 of run.sh "

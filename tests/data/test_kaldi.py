@@ -95,6 +95,7 @@ def entity(**changes) -> str:
             ["s1-a s1", "s1-b s1", "s2-a s2", "s3-a s3"],
             "utt2spk:4: 's3-a' is not in",
         ),
+        ("spk2utt", None, "spk2utt: no such file; make it .*--fix"),
         ("spk2utt", ["s1 s1-a s2-a s1-b"], "spk2utt:1: 's2-a' of speaker 's1'"),
         ("spk2utt", ["s1 s1-a s1-b"], "utt2spk:3: 's2-a' is not in"),
         ("entities", [entity(end=9)], r"entities:1: span 1:9 .* outside .* 4 words"),

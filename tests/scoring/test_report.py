@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from spft.bin import report, score, summary
 from spft.data.entities import Entity, write_entities
 from spft.data.table import write_table
 from spft.errors import UserError
+from spft.files import sha256
 from spft.scoring.collect import (
     DEFAULT_ROWS,
     RowScores,
@@ -242,3 +244,32 @@ def test_run_sh_keeps_the_commands_of_other_domains(tmp_path):
     script = f"set -euo pipefail; exp=.; domains=music; . {helpers}; forget_commands"
     subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True)
     assert log.read_text() == kept
+
+
+def test_rows_of_another_baseline_are_left_out(tree, monkeypatch, capsys):
+    monkeypatch.chdir(tree)
+    exp = Path("exp")
+    for folder in (exp / "baseline", exp / "music" / "no_prompt"):
+        folder.mkdir(exist_ok=True)
+        (folder / "model.safetensors").write_text(f"weights of {folder}")
+    start = {str(exp / "baseline/model.safetensors"): "the sum of an earlier one"}
+    settings = exp / "music/no_prompt/settings.json"
+    settings.write_text(json.dumps({"sha256": start}))
+    model = exp / "music/no_prompt/model.safetensors"
+    decode = exp / "music/no_prompt/decode_plain/decode.json"
+    before = decode.read_text()
+    made_of = {str(model): sha256(model), "a/file/that/is/gone": "0"}
+    decode.write_text(json.dumps(json.loads(before) | {"sha256": made_of}))
+    rows = {r.row.key: r for r in collect(exp, "music", "general_test")}
+    assert rows["no_prompt"].scores is None and rows["soft_prompt"].scores
+    assert rows["soft_prompt"].p_wer_versus is None, "nothing to compare with"
+    shown = capsys.readouterr().out
+    assert "without no prompt, made when exp/baseline/model.safetensors" in shown
+    start[str(exp / "baseline/model.safetensors")] = sha256(
+        exp / "baseline/model.safetensors"
+    )
+    settings.write_text(json.dumps({"sha256": start}))
+    rows = {r.row.key: r for r in collect(exp, "music", "general_test")}
+    assert rows["no_prompt"].scores and rows["soft_prompt"].p_wer_versus is not None
+    decode.write_text(before)
+    shutil.rmtree(exp / "baseline")
