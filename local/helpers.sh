@@ -60,8 +60,8 @@ conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the de
 train() { # train CONFIG TRAIN VALID OUT [option…]
     local command=(python -m spft.bin.train --config "$1" --train "$2" --valid "$3"
         --out "$4" --dump "$dump" --seed "$seed")
-    if finished "$4/model.safetensors"; then # if it was trained as it would be now
-        "${command[@]}" --resume "${@:5}"
+    if [ "$resume" = true ] && [ -e "$4/model.safetensors" ]; then
+        "${command[@]}" --resume "${@:5}" # if it was trained as it would be now
     else
         do_run "${command[@]}" "${launch[@]}" "${@:5}"
     fi

@@ -28,6 +28,7 @@ TEXT
 data=data dump=dump exp=exp resume=true launch=()
 if [ "$preset" != default ]; then data+=/$preset dump+=/$preset exp+=/$preset; fi
 baseline=$exp/baseline exp+=/studies/$domain # here helpers.sh keeps commands.log
+[ -e "$data/${domain}_text" ] || die "no $data/${domain}_text; run ./run.sh --stop_stage 2"
 mkdir -p "$exp"
 # shellcheck source=local/helpers.sh
 . local/helpers.sh

@@ -101,7 +101,7 @@ def main() -> None:
     entities = sum(len(row["entities"]) for row in rows)
     print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
           f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "
-          f"test with {entities} entities")  # fmt: skip
+          f"test; {entities} entities in these")  # fmt: skip
 
 
 def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]:

@@ -47,8 +47,11 @@ def main() -> None:
         domain, _, systems = item.partition("=")
         if not systems or domain in domains or domain == BASE:
             raise UserError(f"--systems: DOMAIN=SYSTEM, each domain once, not {item!r}")
-        system = best_system(args.exp / domain, systems.split(","))
+        names = systems.split(",")
+        system = best_system(args.exp / domain, names)
         domains[domain] = find_domain(args.exp, domain, system)
+        if len(names) > 1:
+            print(f"{domain}: {system} is packed")
     domains[BASE] = Domain(args.exp / "baseline")
     for domain in domains.values():
         if not (domain.model / "model.safetensors").exists():
@@ -100,11 +103,10 @@ def best_system(folder: Path, systems: Sequence[str]) -> str:
                 tried = json.loads(report.read_text(encoding="utf-8"))["sweep"]
             if tried:  # what the weights were chosen by
                 errors[system] = min(row["error"] for row in tried)
-    best = min(errors, key=errors.get, default=systems[-1])
-    if len(systems) > 1:
+    if errors and len(systems) > 1:
         figures = ", ".join(f"{system} {error:.2f}" for system, error in errors.items())
-        print(f"{folder.name}: {best} is packed; errors on dev (%): {figures or '–'}")
-    return best
+        print(f"{folder.name}: errors on dev (%): {figures}")
+    return min(errors, key=errors.get, default=systems[-1])
 
 
 def find_domain(exp: Path, domain: str, system: str):

@@ -92,6 +92,7 @@ def main() -> None:
     finished = (args.out / "model.safetensors").exists()
     if args.resume and finished:
         check_settings(args.out, settings)
+        print(f"finished already: {args.out}", file=sys.stderr)
         return
     with replaced(args.out):
         if (args.out / "checkpoint.pth").exists():  # interrupted
@@ -252,7 +253,11 @@ def check_settings(out: Path, settings: dict) -> None:
     """
     path = out / "settings.json"
     earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
-    if other := [name for name in settings if settings[name] != earlier.get(name)]:
+    other = [name for name in settings if settings[name] != earlier.get(name)]
+    if "espnet" in other:
+        values = (" ".join(found.get("espnet", ())) for found in (earlier, settings))
+        other[other.index("espnet")] = "espnet ({} there, {} here)".format(*values)
+    if other:
         raise UserError(
             f"{out}: what was trained there differs from this in "
             f"{' and '.join(other)} ({path}); go on with that, or remove the folder"

@@ -10,8 +10,10 @@ case " $* " in
     *" --preset "* | *" --expdir "* | *" --corpus "*)
         echo "error: --preset, --expdir, --corpus: the default ones only" >&2 && exit 1
         ;;
+    *" --stop_stage "*) stop=true ;;
 esac
 ./run.sh --domains "" --general librispeech --baseline train --stage 1 --stop_stage 3 "$@"
+[ -z "${stop:-}" ] || exit 0 # a part of it only
 . tools/path.sh
 out=exp/librispeech/base/decode_plain/librispeech_test
 python -m spft.bin.decode --systems base=exp/baseline --config conf/decode.yaml \
