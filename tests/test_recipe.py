@@ -98,6 +98,7 @@ def test_tiny_recipe_ends_in_a_scored_comparison(tiny):
 
 def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys):
     from spft.bin import transcribe
+    from spft.bin.pack import best_system
     from spft.data.table import read_table
 
     monkeypatch.chdir(ROOT)  # the tiny LLM's path is relative
@@ -109,7 +110,8 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
     monkeypatch.setattr("sys.argv", command)
     transcribe.main()
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    decodes = {"base": "base/decode_plain", "music": "soft_prompt/decode_second"}
+    best = best_system(exp / "music", SYSTEMS)
+    decodes = {"base": "base/decode_plain", "music": f"{best}/decode_second"}
     expected = {
         domain: read_table(exp / "music" / decode / "music_test/text", allow_empty=True)
         for domain, decode in decodes.items()
@@ -203,3 +205,14 @@ def test_stages_5_to_7_alone(recipe, tiny):
     text = exp / "music" / "soft_prompt" / "decode_plain" / "music_test" / "text"
     # Same seed, same inputs: the same hypotheses.
     assert text.read_text() == before["music"]
+    part = ("--preset", "tiny", "--domains", "music", "--stage", "6", "--stop_stage",
+            "7", "--resume", "true")  # fmt: skip
+    result = recipe(*part)
+    assert result.returncode == 0, result.stderr[-3000:]
+    for folder in ("ngram", *SYSTEMS):
+        assert f"finished already: exp/tiny/music/{folder}" in result.stderr
+    # Another search: the LMs stay, the decodes do not.
+    result = recipe(*part, "--keep_prompt", "true")
+    assert result.returncode == 0, result.stderr[-3000:]
+    finished = re.findall(r"finished already: (\S+)", result.stderr)
+    assert finished == ["exp/tiny/music/ngram"]

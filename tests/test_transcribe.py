@@ -173,7 +173,7 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
     write("second")
     (tmp_path / "music/ngram").mkdir()
     found = find_domain(tmp_path, "music", "soft_prompt")
-    assert found.decode["beam"] == 2 and found.second == {"ctc": 1.0}
+    assert found.decode["beam"] == 2 and found.second == report["weights"]
     # It has no weight, but chooses what the others judge.
     assert found.external == {"ngram": tmp_path / "music/ngram"}
     report["config"]["keep_prompt"] = True
@@ -185,22 +185,23 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
 
 
 def test_the_best_system_on_dev_is_packed(tmp_path):
-    def write(system, tag, *errors):
+    def write(system, tag, weights=None, **errors):
         folder = tmp_path / system / f"decode_{tag}"
         folder.mkdir(parents=True)
-        report = {"sweep": [{"lm": 0.2, "error": error} for error in errors]}
+        rows = [{"lm": float(w[3:]), "error": e} for w, e in errors.items()]
+        report = {"weights": {"lm": weights} if errors else {}, "sweep": rows}
         (folder / "decode.json").write_text(json.dumps(report))
 
     systems = ["base", "no_prompt", "soft_prompt"]
     for system in systems:
         write(system, "plain")
     assert best_system(tmp_path, systems) == "soft_prompt"  # the last: none has a dev
-    write("base", "lm", 9.0, 8.5)
-    write("no_prompt", "lm", 7.0, 7.5)
+    write("base", "lm", 1, lm_0=9.0, lm_1=8.5)
+    write("no_prompt", "lm", 0, lm_0=7.0, lm_1=7.5)
     assert best_system(tmp_path, systems) == "no_prompt"
-    # With a second pass, that is what will be done.
-    write("base", "second", 6.0)
-    write("no_prompt", "second", 6.5, 6.0)
+    # With a second pass, that is what will be done; by the weights that were chosen.
+    write("base", "second", 0, lm_0=6.0)
+    write("no_prompt", "second", 0, lm_0=6.5, lm_1=5.5)
     assert best_system(tmp_path, systems) == "base"
     assert best_system(tmp_path, systems[1:2]) == "no_prompt"
 

@@ -97,12 +97,13 @@ def best_system(folder: Path, systems: Sequence[str]) -> str:
     errors = {}
     for system in systems:
         for tag in TAGS:
-            report = folder / system / f"decode_{tag}" / "decode.json"
-            tried = []
-            if report.exists():
-                tried = json.loads(report.read_text(encoding="utf-8"))["sweep"]
-            if tried:  # what the weights were chosen by
-                errors[system] = min(row["error"] for row in tried)
+            path = folder / system / f"decode_{tag}" / "decode.json"
+            if not path.exists():
+                continue
+            report = json.loads(path.read_text(encoding="utf-8"))
+            for row in report["sweep"]:
+                if row.items() >= report["weights"].items():  # those that were chosen
+                    errors[system] = row["error"]
     if errors and len(systems) > 1:
         figures = ", ".join(f"{system} {error:.2f}" for system, error in errors.items())
         print(f"{folder.name}: errors on dev (%): {figures}")
@@ -125,8 +126,7 @@ def find_domain(exp: Path, domain: str, system: str):
         if path.exists():
             report = json.loads(path.read_text(encoding="utf-8"))
         config = report.get("config", config)
-        found = report.get("weights", {})
-        weights[tag] = {name: weight for name, weight in found.items() if weight}
+        weights[tag] = report.get("weights", {})
     if config and config["keep_prompt"]:
         raise UserError(
             f"{folder}: decoded with its prompt kept, which a pack of several domains "
@@ -137,12 +137,12 @@ def find_domain(exp: Path, domain: str, system: str):
         name: exp / domain / name
         for name in ("lm", "ngram")
         if (weights["second"] and (exp / domain / name).exists())
-        or name in weights["lm"]
+        or weights["lm"].get(name)
     }
     model = exp / "baseline" if system == BASE else folder
-    return Domain(
-        model, external, weights["lm"], second=weights["second"], decode=config
-    )
+    used = {name: weight for name, weight in weights["lm"].items() if weight}
+    # Weights of 0 stay in the second pass: with none at all there would be no pass.
+    return Domain(model, external, used, second=weights["second"], decode=config)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def grid_search(
     """Choose all weights of judges together.
 
     Where the lowest of some thousand counts lies is half chance. So what counts is the
-    mean over a combination and its neighbours on the grid (1 : 2 : 1 on each axis).
+    mean over a combination and its neighbours on the grid (1 : 2 : 1 on each axis); of
+    equals, the one in their middle.
 
     Args:
         grids: values to try, by judge.
@@ -66,7 +67,11 @@ def grid_search(
         scores += length_bonus * np.outer(of_lms, lengths)
         counts += np.array(errors[utterance])[scores.argmax(1)]
     counts = counts.reshape([len(axis) for axis in axes])
-    chosen = np.unravel_index(_smoothed(counts).argmin(), counts.shape)
+    smoothed = _smoothed(counts)
+    # Of equals (a small dev set may leave many) the one in their middle.
+    equals = np.argwhere(smoothed <= smoothed.min() + 1e-9)
+    offsets = ((equals - equals.mean(0)) ** 2).sum(1)
+    chosen = equals[offsets.argmin()].tolist()
     sweep = []
     for axis, grid in enumerate(axes):
         for n in range(len(grid)):

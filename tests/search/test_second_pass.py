@@ -139,3 +139,10 @@ def test_weights_one_by_one():
     )
     assert weights == {"lm": 0, "ngram": 1}
     assert [row["error"] for row in tried] == [3, 4, 2]
+
+
+def test_of_equal_weights_those_in_the_middle():
+    logs = {"llm": [-1.0, -2.0], "ctc": [-1.0, -1.0]}
+    candidates = {"u": Candidates(["a", "b"], [[3], [4]], logs)}
+    grids = {"ctc": [0.0, 0.5, 1.0, 2.0, 4.0]}
+    assert grid_search(grids, candidates, {"u": [0, 1]}, 0.0)[0] == {"ctc": 1.0}
