@@ -29,11 +29,6 @@ class SystemRow:
     tag: str
     versus: str | None = None
 
-    @property
-    def optional(self) -> bool:
-        """Whether a run may go without it."""
-        return self.system in OPTIONAL or self.tag != "plain"
-
     def folder(self, exp: Path, domain: str) -> Path:
         return exp / domain / self.system / f"decode_{self.tag}"
 
@@ -50,8 +45,6 @@ SYSTEMS = {
     "noisy_text": "text denoising",
     "tts": "text spoken (TTS)",
 }
-# Not in every run, or, the first pass, not of every model.
-OPTIONAL = SYSTEMS.keys() - {"base", "no_prompt", "soft_prompt"}
 UPPER = "tts"  # adapted with audio, which text alone tries to do without
 PLAIN = "no_prompt"  # what other text tuning is compared with too
 
@@ -104,7 +97,8 @@ def collect(
 ) -> list[RowScores]:
     """Collect the scores of ``rows`` on ``<domain>_test`` and on the set ``general``.
 
-    Rows of another baseline or text than today's are left out, and named.
+    Rows that were not decoded are left out, but for the first; so are those of another
+    baseline or text than today's, which are named.
 
     Raises:
         UserError: no row has scores, or two rows were scored on different references.
@@ -134,11 +128,8 @@ def collect(
             f"{exp / domain}: no system has scores of {test}; run stage 7 of run.sh "
             "(decode and score) first"
         )
-    results = [
-        result
-        for result in results
-        if result.scores is not None or not result.row.optional
-    ]
+    # What a run went without has no row; the base always has, for it is compared with.
+    results = results[:1] + [r for r in results[1:] if r.scores is not None]
     base = (results[0].scores or {}).get("wer")
     return results[:1] + [_with_change(result, base) for result in results[1:]]
 
