@@ -51,7 +51,9 @@ def main() -> None:
         system = best_system(args.exp / domain, names)
         domains[domain] = find_domain(args.exp, domain, system)
         if len(names) > 1:
-            print(f"{domain}: {system} is packed")
+            errors = dev_errors(args.exp / domain, names).items()
+            figures = ", ".join(f"{name} {error:.2f}" for name, error in errors)
+            print(f"{domain}: {system} is packed; errors on dev (%): {figures or '–'}")
     domains[BASE] = Domain(args.exp / "baseline")
     for domain in domains.values():
         if not (domain.model / "model.safetensors").exists():
@@ -88,11 +90,17 @@ def write_names(entities: Path, out: Path) -> None:
 
 
 def best_system(folder: Path, systems: Sequence[str]) -> str:
-    """Find the system of fewest errors on dev, in the best way that it was decoded.
+    """Find the system of fewest errors on dev; the last, if none was judged there."""
+    errors = dev_errors(folder, systems)
+    return min(errors, key=errors.get, default=systems[-1])
+
+
+def dev_errors(folder: Path, systems: Sequence[str]) -> dict[str, float]:
+    """Error rates (%) on dev, in the last way that each system was decoded.
 
     Args:
         folder: of the domain's systems.
-        systems: names. Where none was judged on dev, the last is taken.
+        systems: names. One that was not judged on dev has no figure.
     """
     errors = {}
     for system in systems:
@@ -104,10 +112,7 @@ def best_system(folder: Path, systems: Sequence[str]) -> str:
             for row in report["sweep"]:
                 if row.items() >= report["weights"].items():  # those that were chosen
                     errors[system] = row["error"]
-    if errors and len(systems) > 1:
-        figures = ", ".join(f"{system} {error:.2f}" for system, error in errors.items())
-        print(f"{folder.name}: errors on dev (%): {figures}")
-    return min(errors, key=errors.get, default=systems[-1])
+    return errors
 
 
 def find_domain(exp: Path, domain: str, system: str):
