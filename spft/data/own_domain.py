@@ -151,10 +151,14 @@ def read_spoken(path: Path) -> list[Spoken]:
             raise UserError(f"{path}: {odd[0]!r} is not in both wav.scp and text")
         return [
             _spoken(
-                *(u, texts[u], speakers.get(u, u), Path(wavs[u])),
-                *(wavs.where(u), texts.where(u)),
+                u,
+                texts[u],
+                speakers.get(u, u),
+                Path(wav),
+                wavs.where(u),
+                texts.where(u),
             )
-            for u in wavs
+            for u, wav in wavs.items()
         ]
     transcripts = {file.stem: file for file in sorted(path.glob("*.txt"))}
     if not transcripts:
