@@ -16,10 +16,10 @@ LORA = {
 }
 
 
-def load_llm(dtype: str = "auto", device: str = "cpu") -> LLM:
+def load_llm(dtype: str = "auto", device: str = "cpu", **options) -> LLM:
     """The default preset's LLM with LoRA, whose product is not zero."""
     torch.manual_seed(0)
-    llm = LLM("smollm2-135m", dtype=dtype, lora=LORA).to(device)
+    llm = LLM("smollm2-135m", dtype=dtype, lora=LORA, **options).to(device)
     for name, parameter in llm.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=1e-3)

@@ -23,7 +23,10 @@ paired=(--model exp/baseline --data data/music_test)
 for name in "${names[@]}"; do
     case $name in
         ceiling) options=(--device "$device") ;;
-        text_stage) options=(--device "$device" --text data/music_text/train/text) ;;
+        text_stage)
+            options=(--device "$device" --text data/music_text/train/text)
+            [ "$device" = cpu ] || options+=(--compile)
+            ;;
         paired_stage) options=(--device "$device" "${paired[@]}") ;;
         search) options=("${paired[@]}" --lm exp/music/lm --ngram exp/music/ngram) ;;
         second_pass)

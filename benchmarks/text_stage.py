@@ -3,12 +3,13 @@
     python -m benchmarks.text_stage --text data/music_text/train/text
 
 The plain loop is what one writes with transformers alone: the prompt before every
-sentence, batches in corpus order, padded, all logits. Ours: the prompt's keys and
-values once a batch, batches by length, logits at labels. Both compute the same loss and
-gradient in float32 (checked); the speeds are in turns, in one run, and of bfloat16
-where the machine has it. The second table is ours alone in larger batches, whose cost a
-long prompt adds less to. "of ceiling" is the share of the machine's rate of matrix
-products at which ours does the products that it cannot do without.
+sentence, batches in corpus order, padded, all logits. Ours: the prompt once a batch,
+batches by length, logits at labels. Both compute the same loss and gradient in float32
+(checked); the speeds are in turns, in one run, and of bfloat16 where the machine has
+it. The second table is ours alone in larger batches, whose cost a long prompt adds less
+to. "of ceiling" is the share of the machine's rate of matrix products at which ours
+does the products that it cannot do without. With ``--compile`` ours is timed once more
+with ``llm_conf.compile``.
 """
 
 import argparse
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=2, help="timed for each row")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--large_batch", type=int, default=256)
+    parser.add_argument("--compile", action="store_true", help="also by torch.compile")
     parser.add_argument(
         "--longest_plain", type=int, default=100, help="beyond it memory is short"
     )
@@ -78,7 +80,12 @@ def main() -> None:
     llm = load_llm(device=args.device)
     rows = sentences(llm, args.text)
     batches = {"plain": cut(rows, args.batch, args)}
-    for name, size in ("shared", args.batch), ("large", args.large_batch):
+    sizes = {"shared": args.batch, "large": args.large_batch}
+    models = dict.fromkeys(("plain", *sizes), llm)
+    if args.compile:
+        models["compiled"] = load_llm(device=args.device, compile=True).train()
+        sizes["compiled"] = args.batch
+    for name, size in sizes.items():
         batches[name] = cut(sorted(rows, key=len), size, args)
     results, large, rate = [], [], matmul_rate(llm)
     for stage in STAGES:
@@ -86,7 +93,7 @@ def main() -> None:
         for length in args.lengths:
             ways = {k: b for k, b in batches.items()
                     if k != "plain" or length <= args.longest_plain}  # fmt: skip
-            speed = {"plain": "–"} | measure(llm, stage, length, ways, args.device)
+            speed = {"plain": "–"} | measure(models, stage, length, ways, args.device)
             ratio = speed["shared"] / speed["plain"] if "plain" in ways else "–"
             found[length] = speed["large"]
             more = found[args.lengths[0]] / speed["large"] - 1
@@ -96,10 +103,13 @@ def main() -> None:
             }
             results.append([stage, length, speed["plain"], speed["shared"], ratio])
             results[-1].append(shares["shared"])
+            if args.compile:
+                results[-1].append(speed["compiled"])
             large.append([stage, length, speed["large"], f"{more:.0%}"])
             large[-1].append(shares["large"])
             print(*results[-1], *large[-1][2:], file=sys.stderr, flush=True)
     header = ["stage", "d", "plain sent/s", "shared sent/s", "ratio", "of ceiling"]
+    header += ["compiled sent/s"] if args.compile else []
     print(f"\nBatches of {args.batch}:\n\n{table(header, results)}")
     header = ["stage", "d", "shared sent/s", f"more time than d = {args.lengths[0]}"]
     header.append("of ceiling")
@@ -134,32 +144,43 @@ def check(args: argparse.Namespace) -> None:
     print(f"loss in float32: {found[0][0]:.6f} (plain), {found[1][0]:.6f} (shared)")
 
 
-def measure(llm: LLM, stage: str, length: int, batches: dict, device: str) -> dict:
-    """Sentences a second of both ways, in turns."""
+def measure(models: dict, stage: str, length: int, batches: dict, device: str) -> dict:
+    """Sentences a second of all ways, in turns."""
+    steps = {
+        name: stepper(models[name], plain_loss if name == "plain" else shared_loss,
+                      stage, length, device)
+        for name in batches
+    }  # fmt: skip
+    for name, step in steps.items():
+        for batch in batches[name]:
+            step(batch)  # warm up
+    spent = dict.fromkeys(steps, 0.0)
+    for turn in zip(*batches.values(), strict=True):
+        for (name, step), batch in zip(steps.items(), turn, strict=True):
+            spent[name] += seconds(lambda step=step, b=batch: step(b), device)
+    return {
+        name: sum(len(text) for text, _ in batches[name]) / spent[name]
+        for name in steps
+    }
+
+
+def stepper(llm: LLM, loss, stage: str, length: int, device: str):
+    """What takes one step of a stage on a batch."""
     prompt = SoftPrompt(llm, length).to(device).embeds
     prompt.requires_grad_(stage == "prompt")
     for name, parameter in llm.named_parameters():
         parameter.requires_grad_(stage == "decoder" and "lora_" in name)
     trained = [p for p in llm.parameters() if p.requires_grad] or [prompt]
-    optimizer = torch.optim.AdamW(trained, lr=1e-6)
+    optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=True)
 
-    def step(loss, batch):
+    def step(batch: tuple) -> None:
         with llm.autocast():
             value = loss(llm, prompt, *batch)
         value.backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    ways = {name: plain_loss if name == "plain" else shared_loss for name in batches}
-    for name, loss in ways.items():
-        step(loss, batches[name][0])  # warm up
-    spent = dict.fromkeys(ways, 0.0)
-    for turn in zip(*(batches[name] for name in ways), strict=True):
-        for (name, loss), batch in zip(ways.items(), turn, strict=True):
-            spent[name] += seconds(lambda loss=loss, b=batch: step(loss, b), device)
-    return {
-        name: sum(len(text) for text, _ in batches[name]) / spent[name] for name in ways
-    }
+    return step
 
 
 if __name__ == "__main__":

@@ -75,8 +75,19 @@ def command(tmp_path_factory):
     """Runs a module of spft.bin in a process of its own.
 
     The process is a fork of this one, which has imported what takes longest: ESPnet.
+    Not where there is a GPU: CUDA does not survive a fork.
     """
     import spft.task  # noqa: F401
+
+    if torch.cuda.is_available():
+
+        def run(name, *options):
+            words = [sys.executable, "-m", f"spft.bin.{name}", *map(str, options)]
+            done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+            done.stdout = done.stderr = done.stdout + done.stderr
+            return done
+
+        return run
 
     logs = tmp_path_factory.mktemp("commands")
 

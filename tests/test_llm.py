@@ -68,6 +68,23 @@ def test_shared_prefix_equals_one_copy_per_sentence(llm, batch):
     assert gradients[0][1].abs().max() > 0
 
 
+@pytest.mark.parametrize("size", [0, 5])
+def test_sentences_packed_into_one_row_equal_those_in_a_batch(
+    llm, batch, size, monkeypatch
+):
+    prefix = Prefix(torch.randn(1, size, llm.width), torch.tensor([size]))
+    weight = next(p for n, p in llm.named_parameters() if "lora_A" in n)
+    weight.requires_grad_(True)
+    found = []
+    for packs in (True, False):
+        monkeypatch.setattr(llm, "_packs", lambda *_, packs=packs: packs)
+        nll = llm(prefix, *batch)
+        found.append((nll, *torch.autograd.grad(nll.mean(), [weight])))
+    for packed, batched in zip(*found, strict=True):
+        torch.testing.assert_close(packed, batched, rtol=1e-4, atol=1e-6)
+    assert found[0][1].abs().max() > 0
+
+
 def test_a_prefix_for_each_group_equals_one_copy_per_sentence(llm, batch):
     text, lengths = batch
     few = prefix_rows(llm, [5, 2])
@@ -86,6 +103,7 @@ def test_compiled_model_learns_the_same(llm, tiny_llm, batch, monkeypatch):
     lora = {"r": 2, "target_modules": ["q_proj"]}
     compiled = LLM(str(tiny_llm), dtype="float32", lora=lora, compile=True)
     compiled.load_state_dict(llm.state_dict())
+    compiled.train()
     text, lengths = batch
     prompt = torch.randn(1, 5, llm.width, requires_grad=True)
     for rows in (len(text), 3):  # another shape
