@@ -2,7 +2,9 @@ import random
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from spft import attention
 from spft.adapt.abs_adapt import NoPrompt
 from spft.adapt.empty_prompt import EmptyPrompt
 from spft.adapt.noisy_text import NoisyText, corrupt
@@ -10,6 +12,7 @@ from spft.adapt.soft_prompt import SoftPrompt
 from spft.adapt.upsample_mask import UpsampleMask
 from spft.errors import UserError
 from spft.llm import LLM
+from spft.prefix import Prefix
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,8 @@ def test_no_prompt_has_no_positions(llm, texts):
 
 def test_empty_prompt_says_nothing(llm, texts):
     prefix = EmptyPrompt(llm, length=4)(*tokens(llm, texts), llm)
-    assert prefix.embeds.shape == (1, 4, llm.width) and not prefix.embeds.any()
+    assert prefix.embeds.shape == (1, 4, llm.width)
+    torch.testing.assert_close(prefix.embeds[0, 3], llm.table().mean(0))
     assert prefix.lengths.tolist() == [4]
     with pytest.raises(UserError, match="adapt_conf"):
         EmptyPrompt(llm, length=0)
@@ -68,13 +72,35 @@ def test_upsample_and_mask(llm, texts):
         expected = torch.unique_consecutive(sentence[:n])
         torch.testing.assert_close(found, llm.embed(expected))
     masked = UpsampleMask(llm)(ids, lengths, llm)
-    zero = ~masked.embeds.any(-1) & masked.mask()
-    assert 0.3 < zero.sum() / masked.lengths.sum() < 0.7
+    blank = (masked.embeds == llm.table().mean(0)).all(-1) & masked.mask()
+    assert 0.3 < blank.sum() / masked.lengths.sum() < 0.7
     judge = UpsampleMask(llm).eval()
     first, second = (judge(ids, lengths, llm).embeds for _ in range(2))
     torch.testing.assert_close(first, second)  # dev is masked alike each time
     with pytest.raises(UserError, match="adapt_conf"):
         UpsampleMask(llm, mask=2)
+
+
+@pytest.mark.parametrize("method", [EmptyPrompt, UpsampleMask])
+def test_gradients_are_finite_in_a_deep_llm(tiny_llm, texts, method):
+    # Zeros in the prompt's place would be multiplied in each layer's normalisation.
+    config = AutoConfig.from_pretrained(tiny_llm)
+    config.num_hidden_layers = 40
+    torch.manual_seed(0)
+    deep = LLM(str(tiny_llm), dtype="float32")
+    deep.model = AutoModelForCausalLM.from_config(config)
+    attention.enable(deep.model)
+    ids, lengths = tokens(deep, texts)
+    gradients = {}
+    for name, prefix in (
+        ("zeros", Prefix(torch.zeros(1, 4, deep.width), torch.tensor([4]))),
+        ("blank", method(deep)(ids, lengths, deep)),
+    ):
+        weight = deep.model.base_model.layers[0].self_attn.k_proj.weight
+        loss = deep(prefix, ids, lengths).mean()
+        (gradients[name],) = torch.autograd.grad(loss, [weight])
+    assert not gradients["zeros"].isfinite().all()
+    assert gradients["blank"].isfinite().all() and gradients["blank"].any()
 
 
 def test_noise_rate_and_form():

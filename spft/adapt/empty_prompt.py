@@ -10,9 +10,11 @@ from spft.prefix import Prefix
 
 
 class EmptyPrompt(AbsAdapt):
-    """``length`` zero vectors: the soft prompt's place without what it learns.
+    """``length`` blank vectors: the soft prompt's place without what it learns.
 
-    The paper does not say what its empty prompt holds; zeros are our choice.
+    The paper does not say what its empty prompt holds; the mean of all embeddings is
+    our choice. Zeros stay zeros through all layers, and what normalises them multiplies
+    the gradient in each, until it is infinite.
 
     Args:
         llm: gives the width of the vectors.
@@ -24,8 +26,9 @@ class EmptyPrompt(AbsAdapt):
         if length < 1:
             raise UserError(f"adapt_conf: length must be at least 1, not {length}")
         self.length = length
+        self.register_buffer("blank", llm.table().mean(0), persistent=False)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
-        """Return one row of zeros, shared by all sentences."""
-        embeds = torch.zeros(1, self.length, llm.width, device=llm.device)
+        """Return one row of blanks, shared by all sentences."""
+        embeds = self.blank.expand(1, self.length, -1)
         return Prefix(embeds, torch.tensor([self.length], device=llm.device))

@@ -11,7 +11,10 @@ from spft.prefix import Prefix
 
 
 class UpsampleMask(AbsAdapt):
-    """Each token once or twice, at random; a share of the positions is zeroed.
+    """Each token once or twice, at random; a share of the positions is blank.
+
+    A blank is the mean of all embeddings, as in
+    :class:`~spft.adapt.empty_prompt.EmptyPrompt`.
 
     Args:
         llm: whose embeddings are used.
@@ -23,6 +26,7 @@ class UpsampleMask(AbsAdapt):
         if not 0 <= mask <= 1:
             raise UserError(f"adapt_conf: mask is a share, 0 to 1, not {mask}")
         self.mask = mask
+        self.register_buffer("blank", llm.table().mean(0), persistent=False)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of embeddings per sentence."""
@@ -33,6 +37,7 @@ class UpsampleMask(AbsAdapt):
             repeats = torch.randint(1, 3, (length,), generator=generator)
             tokens = tokens[:length].repeat_interleave(repeats.to(text.device))
             kept = torch.rand(len(tokens), generator=generator) >= self.mask
-            rows.append(llm.embed(tokens) * kept.to(text.device)[:, None])
+            kept = kept.to(text.device)[:, None]
+            rows.append(llm.embed(tokens).where(kept, self.blank.to(llm.dtype)))
         sizes = torch.tensor([len(row) for row in rows], device=text.device)
         return Prefix(pad_sequence(rows, batch_first=True), sizes)

@@ -323,6 +323,12 @@ def finish(out: Path) -> None:
     reporter = Reporter()
     checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
     reporter.load_state_dict(checkpoint["reporter"])
+    # ESPnet passes over steps of no finite gradient, with a warning for each.
+    if not any("grad_norm" in epoch["train"] for epoch in reporter.stats.values()):
+        raise UserError(
+            f"{out}: nothing was learnt, for no step had a finite gradient; look at "
+            f"the loss in {out}/train.log, and try a smaller learning rate"
+        )
     figures = training_figures(out, weights, reporter.stats)
     with atomic_write(out / "training.json") as stream:
         json.dump(figures, stream, indent=1)
