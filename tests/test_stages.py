@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from spft.bin.train import check_samples
 from spft.checkpoint import load_model
@@ -144,6 +144,18 @@ def test_a_wrong_option_leaves_the_finished_stage(train, stages, tiny_data, tmp_
     result = train(PRESET / "prompt.yaml", tiny_data / "text", tmp_path / "prompt",
                    "--init", tmp_path / "prompt")  # fmt: skip
     assert "is also in --init" in result.stderr
+
+
+def test_a_stage_that_learns_nothing(train, stages, tiny_data, tmp_path):
+    broken = shutil.copytree(stages / "baseline", tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    name = next(name for name in weights if "lora_A" in name)
+    weights[name].fill_(torch.nan)
+    save_file(weights, broken / "model.safetensors")
+    result = train(PRESET / "decoder.yaml", tiny_data / "text", tmp_path / "plain",
+                   "--init", broken, "--", "--adapt", "no_prompt")  # fmt: skip
+    assert result.returncode == 1 and "nothing was learnt" in result.stderr
+    assert not (tmp_path / "plain" / "model.safetensors").exists()
 
 
 def test_an_interrupted_training_goes_on_as_it_was(
