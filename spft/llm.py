@@ -243,7 +243,8 @@ class LLM(nn.Module):
         return hidden[:, before.shape[1] :][valid]
 
     def _packs(self, prefix: Prefix, valid: Tensor) -> bool:
-        if self.device.type == "cpu" or prefix.batch_size > 1:
+        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
+        if self.device.type == "cpu" or prefix.batch_size > 1 or window:
             return False
         return int(prefix.lengths) + int(valid.sum()) <= PACKED
 
