@@ -251,8 +251,9 @@ class LLM(nn.Module):
     def _packed(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
         """All in one row, without padding: the shared prefix, then the sentences.
 
-        A GPU waits for the launch of kernels rather than for their arithmetic: one pass
-        with a mask takes half the time of a prefix's own pass and then the sentences'.
+        With a small LLM a GPU waits for the launch of kernels rather than for their
+        arithmetic; this one pass with a mask has half as many as a prefix's own pass
+        and then the sentences'.
         """
         before = prefix.embeds[0, : prefix.lengths[0]]
         owner, position = valid.nonzero().T
