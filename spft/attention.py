@@ -3,7 +3,8 @@
 In a text-only stage all sentences of a batch stand under one soft prompt; in the search
 all hypotheses of an utterance stand behind its audio. Either way the prefix goes
 through the LLM once, by itself, and the rows attend to what it left there: nothing of
-it is computed, copied or reordered for each row.
+it is computed, copied or reordered for each row. (On a GPU text-only stages have a way
+of their own, :meth:`spft.llm.LLM._packed`.)
 """
 
 from dataclasses import dataclass
@@ -55,6 +56,14 @@ def enable(model: PreTrainedModel) -> None:
             f"{type(model).__name__} cannot share a prefix between sentences "
             "(transformers gives it no attention interface); choose another LLM"
         )
+    config = model.config.get_text_config()
+    known = {"full_attention", "sliding_attention"}
+    if others := set(getattr(config, "layer_types", None) or ()) - known:
+        raise UserError(
+            f"{type(model).__name__} has layers without attention to single positions "
+            f"({', '.join(sorted(others))}), which cannot share a prefix between "
+            "sentences; choose another LLM"
+        )
     model.set_attn_implementation(NAME)
 
 
@@ -85,6 +94,9 @@ def attend(
     Returns:
         ``[N, L, H, E]``; and None, for the weights are not kept.
     """
+    if kwargs.get("s_aux") is not None:
+        raise UserError("this LLM's attention has sinks, which SDPA leaves out; "
+                        "choose another LLM")  # fmt: skip
     if shared_prefix is None:
         return sdpa_attention_forward(
             module,

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from spft import attention
 from spft.attention import SharedPrefix
@@ -16,7 +22,7 @@ from spft.prefix import Prefix
 from spft.pretrained import resolve
 
 IGNORED = -1  # padding of token ids in ESPnet's batches
-PACKED = 4096  # positions at most in one row of sentences: each is compared with each
+PACKED = 4096  # positions in a row of sentences, about: each is compared with each
 # Keys of LLMs' configurations that change logits behind the output layer, or scores in
 # the attention.
 SCALED_LOGITS = (
@@ -55,8 +61,8 @@ class LLM(nn.Module):
         lora: keyword arguments of ``peft.LoraConfig`` (``r``, ``lora_alpha``, …), or
             None for no LoRA.
         dropout: attention dropout while training.
-        compile: while training, let torch.compile fuse the kernels of a layer. The
-            first steps take half a minute, which a GPU gains back.
+        compile: in training on a GPU, let torch.compile fuse the kernels of a layer.
+            Not of LLMs with an attention window. The first steps take their time.
     """
 
     def __init__(
@@ -72,10 +78,14 @@ class LLM(nn.Module):
         weights = fast_dtype() if dtype == "auto" else getattr(torch, dtype)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(path)
+            config = AutoConfig.from_pretrained(path)
+            options = {}
+            if dropout or hasattr(config, "attention_dropout"):
+                options["attention_dropout"] = dropout
             self.model = AutoModelForCausalLM.from_pretrained(
-                path, dtype=weights, attention_dropout=dropout
+                path, dtype=weights, **options
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"LLM {name!r} cannot be loaded ({reason}); "
@@ -193,6 +203,8 @@ class LLM(nn.Module):
     def forward(self, prefix: Prefix, text: Tensor, lengths: Tensor) -> Tensor:
         """Return the negative log-likelihood of every label, in nats.
 
+        With LoRA that is not merged, only under :meth:`autocast`.
+
         Args:
             prefix: what stands before the text, one row for all sentences, one each,
                 or ``[A, …]``: one for each B / A sentences that follow each other.
@@ -208,14 +220,12 @@ class LLM(nn.Module):
         inputs = F.pad(text, (1, 0), value=self.bos).clamp(min=0)
         labels = F.pad(text, (0, 1), value=IGNORED)
         labels = labels.masked_fill(positions[None, :] == lengths[:, None], self.eos)
-        if self.compile_layers and self.training:
-            for layer in self.model.base_model.layers:
-                layer.compile(dynamic=True)
-            self.compile_layers = False  # once
-        run = self._after_own_prefix
-        if prefix.batch_size < text.shape[0]:
-            packed = self._packs(prefix, valid)
-            run = self._packed if packed else self._after_shared_prefix
+        if self.compile_layers and self.training and self._may_pack():
+            self._compile()
+        shared = prefix.batch_size < text.shape[0]
+        run = self._after_shared_prefix if shared else self._after_own_prefix
+        if shared and prefix.batch_size == 1 and self._may_pack():
+            run = self._packed
         with self._attention():
             hidden = run(prefix, self.embed(inputs), valid)
         # The output layer dominates the cost, so it sees labels only.
@@ -242,26 +252,44 @@ class LLM(nn.Module):
         ).last_hidden_state
         return hidden[:, before.shape[1] :][valid]
 
-    def _packs(self, prefix: Prefix, valid: Tensor) -> bool:
-        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
-        if self.device.type == "cpu" or prefix.batch_size > 1 or window:
-            return False
-        return int(prefix.lengths) + int(valid.sum()) <= PACKED
+    def _may_pack(self) -> bool:
+        # A window counts positions in the row, not those of the sentence.
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        return self.device.type != "cpu" and not window
+
+    def _compile(self) -> None:
+        self.compile_layers = False  # once
+        kinds = (GradientCheckpointingLayer,)  # transformers' class of all such layers
+        layers = [m for m in self.model.modules() if isinstance(m, kinds)]
+        for layer in layers or [self.model.base_model]:
+            layer.compile(dynamic=True)
 
     def _packed(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
         """All in one row, without padding: the shared prefix, then the sentences.
 
         With a small LLM a GPU waits for the launch of kernels rather than for their
         arithmetic; this one pass with a mask has half as many as a prefix's own pass
-        and then the sentences'.
+        and then the sentences'. A batch too large for one row takes several.
         """
-        before = prefix.embeds[0, : prefix.lengths[0]]
+        before = prefix.embeds[0, : prefix.lengths[0]].to(embeds.dtype)
+        ends = valid.sum(1).cumsum(0)
+        row = (ends - 1).div(max(1, PACKED - len(before)), rounding_mode="floor")
+        parts = row.unique_consecutive(return_counts=True)[1].tolist()
+        return torch.cat(
+            [
+                self._packed_row(before, *part)
+                for part in zip(embeds.split(parts), valid.split(parts), strict=True)
+            ]
+        )
+
+    def _packed_row(self, before: Tensor, embeds: Tensor, valid: Tensor) -> Tensor:
         owner, position = valid.nonzero().T
         owner = F.pad(owner + 1, (len(before), 0))  # 0: the prefix
         order = torch.arange(len(before), device=embeds.device)
         seen = (owner[:, None] == owner) | (owner == 0)
         hidden = self.model.base_model(
-            inputs_embeds=torch.cat([before.to(embeds.dtype), embeds[valid]])[None],
+            inputs_embeds=torch.cat([before, embeds[valid]])[None],
             attention_mask=seen.tril()[None, None],
             position_ids=torch.cat([order, position + len(before)])[None],
             use_cache=False,

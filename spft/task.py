@@ -69,6 +69,9 @@ adapt_choices = ClassChoices(
 )
 
 
+HOW = {"compile", "dtype"}  # of llm_conf: they may differ from stage to stage
+
+
 class Preprocessor(AbsPreprocessor):
     """Turn transcripts into the LLM's token ids."""
 
@@ -182,6 +185,10 @@ def inherit_architecture(args: argparse.Namespace, folder: str, earlier: dict) -
     """
     for key in ARCHITECTURE:
         ours, theirs = getattr(args, key), earlier.get(key)
+        if key == "llm_conf":
+            theirs = (theirs or {}) | {k: ours[k] for k in HOW if k in ours}
+            if not ours.keys() - HOW:
+                ours = {}
         if ours in (None, {}):
             setattr(args, key, theirs)
         elif ours != theirs:

@@ -6,6 +6,8 @@ from transformers import (
     DynamicCache,
     GPT2Config,
     GPT2LMHeadModel,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -80,6 +82,12 @@ def test_llm_without_attention_interface():
     model = BloomForCausalLM(BloomConfig(vocab_size=50, hidden_size=32, n_head=4))
     with pytest.raises(UserError, match="BloomForCausalLM cannot share a prefix"):
         attention.enable(model)
+
+
+def test_llm_whose_layers_mix_neighbours():
+    config = Lfm2Config(**SIZE, num_key_value_heads=2, layer_types=["conv"] * 2)
+    with pytest.raises(UserError, match="Lfm2ForCausalLM has layers .*conv"):
+        attention.enable(Lfm2ForCausalLM(config))
 
 
 def test_llm_with_a_window():

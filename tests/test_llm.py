@@ -5,6 +5,8 @@ from transformers import (
     AutoTokenizer,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
 )
@@ -69,20 +71,30 @@ def test_shared_prefix_equals_one_copy_per_sentence(llm, batch):
 
 
 @pytest.mark.parametrize("size", [0, 5])
-def test_sentences_packed_into_one_row_equal_those_in_a_batch(
-    llm, batch, size, monkeypatch
+@pytest.mark.parametrize("positions", [4096, 25, 3])  # one row, several, one each
+def test_sentences_packed_into_rows_equal_those_in_a_batch(
+    llm, batch, size, positions, monkeypatch
 ):
+    monkeypatch.setattr("spft.llm.PACKED", positions)
     prefix = Prefix(torch.randn(1, size, llm.width), torch.tensor([size]))
     weight = next(p for n, p in llm.named_parameters() if "lora_A" in n)
     weight.requires_grad_(True)
     found = []
     for packs in (True, False):
-        monkeypatch.setattr(llm, "_packs", lambda *_, packs=packs: packs)
+        monkeypatch.setattr(llm, "_may_pack", lambda packs=packs: packs)
         nll = llm(prefix, *batch)
         found.append((nll, *torch.autograd.grad(nll.mean(), [weight])))
     for packed, batched in zip(*found, strict=True):
         torch.testing.assert_close(packed, batched, rtol=1e-4, atol=1e-6)
     assert found[0][1].abs().max() > 0
+
+
+def test_what_is_packed(llm, monkeypatch):
+    assert not llm._may_pack()  # on a CPU
+    monkeypatch.setattr(LLM, "device", torch.device("cuda"))
+    assert llm._may_pack()
+    monkeypatch.setattr(llm.model.config, "sliding_window", 8, raising=False)
+    assert not llm._may_pack()
 
 
 def test_a_prefix_for_each_group_equals_one_copy_per_sentence(llm, batch):
@@ -92,27 +104,47 @@ def test_a_prefix_for_each_group_equals_one_copy_per_sentence(llm, batch):
     torch.testing.assert_close(llm(few, text, lengths), llm(each, text, lengths))
 
 
-def test_compiled_model_learns_the_same(llm, tiny_llm, batch, monkeypatch):
-    # All of torch.compile but its code generation, which takes minutes on a CPU.
+@pytest.fixture
+def quick_compile(monkeypatch):
+    """All of torch.compile but its code generation, which takes minutes on a CPU."""
     plain = torch.nn.Module.compile
     monkeypatch.setattr(
         torch.nn.Module,
         "compile",
         lambda model, **options: plain(model, backend="aot_eager", **options),
     )
+    monkeypatch.setattr(LLM, "_may_pack", lambda llm: True)  # as on a GPU
+
+
+def test_compiled_model_learns_the_same(llm, tiny_llm, batch, quick_compile):
     lora = {"r": 2, "target_modules": ["q_proj"]}
     compiled = LLM(str(tiny_llm), dtype="float32", lora=lora, compile=True)
     compiled.load_state_dict(llm.state_dict())
-    compiled.train()
     text, lengths = batch
     prompt = torch.randn(1, 5, llm.width, requires_grad=True)
+    layers = compiled.model.base_model.layers
     for rows in (len(text), 3):  # another shape
         pairs = []
-        for model in (llm, compiled):
+        for model in (llm, compiled.train()):
             prefix = Prefix(prompt, torch.tensor([5]))
             loss = model(prefix, text[:rows], lengths[:rows]).mean()
             pairs.append((loss, *torch.autograd.grad(loss, [prompt])))
         torch.testing.assert_close(*pairs, rtol=1e-4, atol=1e-6)
+        assert all(layer._compiled_call_impl for layer in layers)
+
+
+def test_llms_whose_layers_have_another_name_compile_too(
+    tiny_llm, tmp_path, texts, quick_compile
+):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llm)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=8, n_layer=2, n_head=2)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    llm = LLM(str(tmp_path), dtype="float32", compile=True).train()
+    rows = torch.tensor([llm.encode("play the blue song")] * 2)
+    prefix = Prefix(torch.randn(1, 3, 8), torch.tensor([3]))
+    llm(prefix, rows, torch.full((2,), rows.shape[1]))
+    assert all(layer._compiled_call_impl for layer in llm.model.transformer.h)
 
 
 def test_empty_prefix_is_plain_text(llm, batch):

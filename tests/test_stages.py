@@ -152,10 +152,24 @@ def test_a_stage_that_learns_nothing(train, stages, tiny_data, tmp_path):
     name = next(name for name in weights if "lora_A" in name)
     weights[name].fill_(torch.nan)
     save_file(weights, broken / "model.safetensors")
-    result = train(PRESET / "decoder.yaml", tiny_data / "text", tmp_path / "plain",
-                   "--init", broken, "--", "--adapt", "no_prompt")  # fmt: skip
+    given = (PRESET / "decoder.yaml", tiny_data / "text", tmp_path / "plain", "--init")
+    result = train(*given, broken, "--", "--adapt", "no_prompt")
     assert result.returncode == 1 and "nothing was learnt" in result.stderr
-    assert not (tmp_path / "plain" / "model.safetensors").exists()
+    # With what was wrong mended, it is trained as if it had not been.
+    again = train(*given, stages / "baseline", "--", "--adapt", "no_prompt")
+    assert again.returncode == 0, again.stderr
+
+
+def test_how_the_llm_is_computed_may_change(train, stages, tiny_data, tmp_path):
+    for name, value, status in (("dtype", "float32", 0), ("name", "other", 1)):
+        conf = yaml.safe_load((PRESET / "prompt.yaml").read_text())
+        conf["llm_conf"] = {name: value}
+        path = tmp_path / "prompt.yaml"
+        path.write_text(yaml.safe_dump(conf))
+        result = train(path, tiny_data / "text", tmp_path / "prompt",
+                       "--init", stages / "baseline")  # fmt: skip
+        assert result.returncode == status, result.stderr
+    assert "leave llm_conf out" in result.stderr
 
 
 def test_an_interrupted_training_goes_on_as_it_was(

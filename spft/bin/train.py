@@ -325,9 +325,12 @@ def finish(out: Path) -> None:
     reporter.load_state_dict(checkpoint["reporter"])
     # ESPnet passes over steps of no finite gradient, with a warning for each.
     if not any("grad_norm" in epoch["train"] for epoch in reporter.stats.values()):
+        for path in out.glob("*.pth"):
+            path.unlink()  # not to go on from
         raise UserError(
-            f"{out}: nothing was learnt, for no step had a finite gradient; look at "
-            f"the loss in {out}/train.log, and try a smaller learning rate"
+            f"{out}: nothing was learnt: no step was taken, for no gradient was finite "
+            "or accum_grad asks for more batches than there are; try a smaller "
+            "learning rate, or float32 (llm_conf: {dtype: float32})"
         )
     figures = training_figures(out, weights, reporter.stats)
     with atomic_write(out / "training.json") as stream:
