@@ -127,6 +127,14 @@ class LLM(nn.Module):
         size = self.model.get_input_embeddings().weight.shape[0]
         return self.embed(torch.arange(size, device=self.device)).float()
 
+    def blank(self) -> Tensor:
+        """What stands for nothing, ``[D]``: the mean of all embeddings.
+
+        Not zeros: in LLMs without biases these stay zeros through all layers, and what
+        normalises them multiplies the gradient in each, until it is infinite.
+        """
+        return self.table().mean(0)
+
     def merge(self, keep: bool = False) -> None:
         """Add LoRA's product to the weights it adapts: faster, but not to be trained.
 
@@ -260,8 +268,9 @@ class LLM(nn.Module):
 
     def _compile(self) -> None:
         self.compile_layers = False  # once
-        kinds = (GradientCheckpointingLayer,)  # transformers' class of all such layers
-        layers = [m for m in self.model.modules() if isinstance(m, kinds)]
+        modules = self.model.modules()
+        # transformers' class of what a model repeats, whatever its name there.
+        layers = [m for m in modules if isinstance(m, GradientCheckpointingLayer)]
         for layer in layers or [self.model.base_model]:
             layer.compile(dynamic=True)
 

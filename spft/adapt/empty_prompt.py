@@ -12,9 +12,8 @@ from spft.prefix import Prefix
 class EmptyPrompt(AbsAdapt):
     """``length`` blank vectors: the soft prompt's place without what it learns.
 
-    The paper does not say what its empty prompt holds; the mean of all embeddings is
-    our choice. Zeros stay zeros through all layers, and what normalises them multiplies
-    the gradient in each, until it is infinite.
+    The paper does not say what its empty prompt holds; our choice is
+    :meth:`spft.llm.LLM.blank`.
 
     Args:
         llm: gives the width of the vectors.
@@ -26,7 +25,7 @@ class EmptyPrompt(AbsAdapt):
         if length < 1:
             raise UserError(f"adapt_conf: length must be at least 1, not {length}")
         self.length = length
-        self.register_buffer("blank", llm.table().mean(0), persistent=False)
+        self.register_buffer("blank", llm.blank(), persistent=False)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of blanks, shared by all sentences."""

@@ -13,8 +13,7 @@ from spft.prefix import Prefix
 class UpsampleMask(AbsAdapt):
     """Each token once or twice, at random; a share of the positions is blank.
 
-    A blank is the mean of all embeddings, as in
-    :class:`~spft.adapt.empty_prompt.EmptyPrompt`.
+    Blank is :meth:`spft.llm.LLM.blank`.
 
     Args:
         llm: whose embeddings are used.
@@ -26,7 +25,7 @@ class UpsampleMask(AbsAdapt):
         if not 0 <= mask <= 1:
             raise UserError(f"adapt_conf: mask is a share, 0 to 1, not {mask}")
         self.mask = mask
-        self.register_buffer("blank", llm.table().mean(0), persistent=False)
+        self.register_buffer("blank", llm.blank(), persistent=False)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of embeddings per sentence."""

@@ -1,0 +1,29 @@
+"""What a training refuses to read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from spft.bin.train import check_samples
+from spft.errors import UserError
+
+PRESET = Path(__file__).parents[1] / "conf" / "presets" / "tiny"
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (16000, 2)])
+def test_audio_that_training_would_misread(tmp_path, rate, channels):
+    table = tmp_path / "wav.scp"
+    table.write_text(f"a {tmp_path}/a.wav\n")
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)
+    check_samples(table)
+    soundfile.write(tmp_path / "a.wav", np.zeros((100, channels)), rate)
+    with pytest.raises(UserError, match="wav.scp:1.* training reads 16000 Hz"):
+        check_samples(table)
+
+
+def test_missing_data_names_the_stage(train, tmp_path):
+    result = train(PRESET / "prompt.yaml", tmp_path / "no", tmp_path / "out")
+    assert result.returncode == 1
+    assert "run stage 1 first" in result.stderr
