@@ -152,8 +152,11 @@ class Recognizer:
                 )
                 found = search(prefix, limits)
                 if config.first_pass_weight and self.hearing:
-                    rows = zip(frames, lengths.tolist(), found, strict=True)
-                    found = [self._rescore(f[:n], nbest) for f, n, nbest in rows]
+                    rows = zip(batch, frames, lengths.tolist(), found, strict=True)
+                    found = [
+                        self._rescore(nbest, f[:n], speech.heard[u])
+                        for u, f, n, nbest in rows
+                    ]
                 results |= zip(batch, found, strict=True)
                 bar.update(len(batch))
         return results
@@ -198,10 +201,13 @@ class Recognizer:
             for i, n in enumerate(sizes)
         ]
 
-    def _rescore(self, frames: Tensor, nbest: list[Hypothesis]) -> list[Hypothesis]:
+    def _rescore(
+        self, nbest: list[Hypothesis], frames: Tensor, heard: dict[str, float]
+    ) -> list[Hypothesis]:
         """The n-best list with the score of the first pass's decoder added."""
         config = self.config
-        log_probs = self.hearing.score(frames, [self.text(h) for h in nbest])
+        texts = [self.text(h) for h in nbest]
+        log_probs = self.hearing.score(frames, texts, heard)
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
             length = (len(hypothesis.tokens) + 1) ** config.length_penalty

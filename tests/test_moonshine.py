@@ -62,6 +62,23 @@ def test_scores_are_those_of_the_model(moonshine, spoken):
         assert score == pytest.approx(total, abs=1e-3)
 
 
+def test_a_text_is_scored_once(moonshine, spoken, monkeypatch):
+    texts, frames = spoken
+    row, heard, asked = torch.from_numpy(frames[0]), {}, []
+    score = moonshine._score
+    monkeypatch.setattr(
+        moonshine, "_score", lambda f, new: asked.append(new) or score(f, new)
+    )
+    first, second, third = texts[:3]
+    told = moonshine.score(row, [first, second, first], heard)
+    more = moonshine.score(row, [third, first], heard)
+    moonshine.score(row, [second], heard)
+    assert asked == [[first, second], [third]]
+    assert told[0] == told[2] == more[1]
+    alone = [moonshine.score(row, [text])[0] for text in (first, second, third)]
+    assert [*told[:2], more[0]] == pytest.approx(alone, abs=1e-3)
+
+
 def test_the_tokenizer_is_sentencepieces(moonshine):
     # Ids as Llama's tokenizer, which Moonshine's is, gives them.
     assert moonshine.tokenizer("I'll have", add_special_tokens=False)["input_ids"] == [

@@ -1,6 +1,8 @@
 """Where the speech of a data directory is: cached encoder frames or audio files."""
 
-from dataclasses import dataclass
+import functools
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +17,46 @@ class SpeechSource:
         kind: ESPnet's name of its type, ``kaldi_ark`` (frames) or ``sound`` (samples).
         lengths: utterance id to frames or samples, in the directory's order.
         first_pass: table of the transcripts by the encoder's own decoder, if any.
+        heard: utterance to texts, and the log-probability of each by that decoder: what
+            was asked so far. The decoder is frozen, so this holds for all systems.
     """
 
     path: Path
     kind: str
     lengths: dict[str, int]
     first_pass: Path | None = None
+    heard: dict[str, dict[str, float]] = field(
+        default_factory=lambda: defaultdict(dict), init=False, repr=False
+    )
 
     def load(self, utterance: str) -> np.ndarray:
         """``[T, F]`` frames or ``[N]`` samples of an utterance."""
-        table = self.__dict__.get("_table")
-        if table is None:
-            import kaldiio
-
-            from spft.data.table import read_table
-
-            frames = self.kind == "kaldi_ark"
-            table = (kaldiio.load_scp if frames else read_table)(str(self.path))
-            self.__dict__["_table"] = table  # read once; the class is frozen
         if self.kind == "kaldi_ark":
-            return np.array(table[utterance])
+            return np.array(self._table[utterance])
         from spft.data.audio import read_audio
 
-        return read_audio(table[utterance])
+        return read_audio(self._table[utterance])
 
     def transcripts(self, utterances: list[str]) -> list[str] | None:
         """First-pass transcripts of utterances; None if there are none."""
         if self.first_pass is None:
             return None
+        return [self._transcripts[u] for u in utterances]
+
+    @functools.cached_property
+    def _table(self):
+        import kaldiio
+
         from spft.data.table import read_table
 
-        if "_transcripts" not in self.__dict__:
-            table = read_table(self.first_pass, allow_empty=True, check_sorted=False)
-            self.__dict__["_transcripts"] = table
-        return [self.__dict__["_transcripts"][u] for u in utterances]
+        frames = self.kind == "kaldi_ark"
+        return (kaldiio.load_scp if frames else read_table)(str(self.path))
+
+    @functools.cached_property
+    def _transcripts(self) -> dict[str, str]:
+        from spft.data.table import read_table
+
+        return read_table(self.first_pass, allow_empty=True, check_sorted=False)
 
 
 class Waveforms:
@@ -65,6 +73,7 @@ class Waveforms:
         if hearing is not None:
             self.speech = {u: hearing.encode(wave) for u, wave in waveforms.items()}
         self.lengths = {u: len(array) for u, array in self.speech.items()}
+        self.heard: dict[str, dict[str, float]] = defaultdict(dict)
         self._transcripts: dict[str, str] = {}
 
     def load(self, utterance: str) -> np.ndarray:

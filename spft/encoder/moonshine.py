@@ -62,14 +62,31 @@ class Moonshine:
         ]
 
     @torch.inference_mode()
-    def score(self, frames: torch.Tensor, texts: Sequence[str]) -> list[float]:
+    def score(
+        self,
+        frames: torch.Tensor,
+        texts: Sequence[str],
+        heard: dict[str, float] | None = None,
+    ) -> list[float]:
         """Log-probability of each text, given one utterance's frames ``[T, 416]``.
 
         The decoder was trained on written text; of plain words it still tells well
         which of two was said.
+
+        Args:
+            frames: of the utterance.
+            texts: any number.
+            heard: what was said of its texts before; these are not asked again, and
+                what is new is added.
         """
+        heard = {} if heard is None else heard
+        if new := [text for text in dict.fromkeys(texts) if text not in heard]:
+            heard |= zip(new, self._score(frames, new), strict=True)
+        return [heard[text] for text in texts]
+
+    def _score(self, frames: torch.Tensor, texts: list[str]) -> list[float]:
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        coded = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        coded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         rows = [torch.tensor([bos, *row, eos], device=self.device) for row in coded]
         padded = pad_sequence(rows, batch_first=True, padding_value=eos)
         lengths = torch.full((len(rows),), len(frames), device=self.device)

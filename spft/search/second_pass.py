@@ -7,7 +7,7 @@ judges these and the n-best list alike, with weights of their own, chosen on the
 development set.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -78,50 +78,31 @@ class SecondPass:
         frames, lengths = recognizer.encode([speech.load(u) for u in batch])
         first_pass = speech.transcripts(batch)
         letters = recognizer.letters(frames, lengths)
-        found, known = {}, {}
+        found, said = {}, {}
         for i, (u, n) in enumerate(zip(batch, lengths.tolist(), strict=True)):
             found[u] = self._collect(
                 nbests[u],
                 first_pass[i : i + 1] if first_pass else [],
                 None if letters is None else letters[i, :n],
             )
-            # The other judges cost most: what they said in the search is not asked
-            # again, if it was said of the same tokens.
-            coded = dict(zip(found[u].texts, found[u].tokens, strict=True))
-            said = ((normalize(recognizer.text(h)), h) for h in nbests[u])
-            known[u] = {
-                text: self._said(hypothesis)
-                for text, hypothesis in said
-                if not hypothesis.truncated and hypothesis.tokens == coded[text]
-            }
+            said[u] = self._said(nbests[u], found[u])
         prefix, _ = recognizer.prefix(frames, lengths, first_pass)
-        self._ask("llm", found, known, lambda asked: self._llm(prefix, asked))
-        if recognizer.hearing:
-            rows = [row[:n] for row, n in zip(frames, lengths, strict=True)]
-            self._ask("first_pass", found, known, lambda asked: self._hear(rows, asked))
-        return found
-
-    def _ask(
-        self,
-        name: str,
-        found: dict[str, Candidates],
-        known: dict[str, dict[str, dict[str, float]]],
-        judge: Callable[[list[list[str]]], list[list[float]]],
-    ) -> None:
-        """Add what ``judge`` says of each utterance's texts to ``found``."""
         asked = [
-            [text for text in candidates.texts if name not in known[u].get(text, {})]
+            [text for text in candidates.texts if text not in said[u]]
             for u, candidates in found.items()
         ]
-        answers = judge(asked)
-        for (u, candidates), texts, log_probs in zip(
-            found.items(), asked, answers, strict=True
+        answers = self._llm(prefix, asked)
+        for u, frame, n, texts, log_probs in zip(
+            batch, frames, lengths, asked, answers, strict=True
         ):
-            new = dict(zip(texts, log_probs, strict=True))
-            candidates.log_probs[name] = [
-                new[text] if text in new else known[u][text][name]
-                for text in candidates.texts
-            ]
+            candidates = found[u]
+            llm = said[u] | dict(zip(texts, log_probs, strict=True))
+            candidates.log_probs["llm"] = [llm[text] for text in candidates.texts]
+            if recognizer.hearing:
+                candidates.log_probs["first_pass"] = recognizer.hearing.score(
+                    frame[:n], candidates.texts, speech.heard[u]
+                )
+        return found
 
     def _collect(
         self, nbest: list[Hypothesis], first_pass: list[str], letters: Tensor | None
@@ -135,13 +116,17 @@ class SecondPass:
         tokens = [recognizer.llm.encode(text) for text in texts]
         return Candidates(texts, tokens, self._cheap(texts, tokens, letters))
 
-    def _said(self, hypothesis: Hypothesis) -> dict[str, float]:
-        norm = (len(hypothesis.tokens) + 1) ** self.config.length_penalty
-        weights = {"llm": 1.0, "first_pass": self.config.first_pass_weight}
+    def _said(
+        self, nbest: list[Hypothesis], candidates: Candidates
+    ) -> dict[str, float]:
+        """What the LLM said in the search, of texts that it would be asked again."""
+        coded = dict(zip(candidates.texts, candidates.tokens, strict=True))
+        penalty = self.config.length_penalty
+        texts = [normalize(self.recognizer.text(h)) for h in nbest]
         return {
-            name: hypothesis.parts[name] * norm / weight
-            for name, weight in weights.items()
-            if name in hypothesis.parts
+            text: h.parts["llm"] * (len(h.tokens) + 1) ** penalty
+            for text, h in zip(texts, nbest, strict=True)
+            if not h.truncated and h.tokens == coded[text]
         }
 
     def _variants(
@@ -203,13 +188,6 @@ class SecondPass:
             losses = llm(prefix, text.to(llm.device), lengths)
         sums = [-row.sum().item() for row in losses.split((lengths + 1).tolist())]
         return [sums[i * most : i * most + len(texts)] for i, texts in enumerate(asked)]
-
-    def _hear(self, frames: list[Tensor], asked: list[list[str]]) -> list[list[float]]:
-        score = self.recognizer.hearing.score
-        return [
-            score(row, texts) if texts else []
-            for row, texts in zip(frames, asked, strict=True)
-        ]
 
 
 def score_tokens(
