@@ -151,10 +151,14 @@ def test_a_stage_that_learns_nothing(train, stages, tiny_data, tmp_path):
     save_file(weights, broken / "model.safetensors")
     given = (PRESET / "decoder.yaml", tiny_data / "text", tmp_path / "plain", "--init")
     result = train(*given, broken, "--", "--adapt", "no_prompt")
-    assert result.returncode == 1 and "nothing was learnt" in result.stderr
+    assert result.returncode == 1 and "no step was taken" in result.stderr
+    diverged = train(*given, stages / "baseline", "--", "--adapt", "no_prompt",
+                     "--optim_conf", "lr=1e30")  # fmt: skip
+    assert diverged.returncode == 1 and "it diverged" in diverged.stderr
     # With what was wrong mended, it is trained as if it had not been.
     again = train(*given, stages / "baseline", "--", "--adapt", "no_prompt")
     assert again.returncode == 0, again.stderr
+    assert "passed over" not in again.stderr
 
 
 def test_how_the_llm_is_computed_may_change(train, stages, tiny_data, tmp_path):
@@ -179,7 +183,7 @@ def test_an_interrupted_training_goes_on_as_it_was(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("spft.bin.train.finish", interrupt)
+        patch.setattr("spft.training.finish", interrupt)
         assert train(*given).returncode
     assert (tmp_path / "prompt" / "checkpoint.pth").exists()
     result = train(*given, "--seed", "1", "--", "--max_epoch", "3")

@@ -97,6 +97,8 @@ def main() -> None:
     with replaced(args.out):
         if (args.out / "checkpoint.pth").exists():  # interrupted
             check_settings(args.out, settings)
+        else:
+            (args.out / "train.log").unlink(missing_ok=True)  # of one that failed
         args.out.mkdir(parents=True, exist_ok=True)
         log_to(args.out / "train.log")
         with atomic_write(args.out / "settings.json") as stream:
@@ -104,6 +106,9 @@ def main() -> None:
         with atomic_write(args.out / "stage.yaml") as stream:
             yaml.safe_dump(stage, stream, sort_keys=False)
         task = train(args, stage)
+
+        from spft.training import finish
+
         finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)
 
@@ -157,7 +162,9 @@ def train(args: argparse.Namespace, stage: dict) -> str:
             command += ["--multiple_iterator", "true"]
         command += [f"--{name}_data_path_and_name_and_type", f"{text},text,text"]
         command += [f"--{name}_shape_file", str(shapes)]
-    command += args.espnet
+    # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
+    power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
+    command += [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
     if "--use_deepspeed" in args.espnet:
         raise UserError(
             "--use_deepspeed: ESPnet's DeepSpeed trainer leaves checkpoints that this "
@@ -303,83 +310,6 @@ def deal(path: Path, folder: Path, parts: int) -> Path:
     with atomic_write(folder / "num_splits") as stream:
         stream.write(str(parts))
     return folder
-
-
-def finish(out: Path) -> None:
-    """Turn the best epoch into ``model.safetensors``; remove all other weights."""
-    import torch
-    from espnet2.train.reporter import Reporter
-
-    from spft.checkpoint import read_config, write_weights
-
-    phase, figure, _ = read_config(out)["best_model_criterion"][0]
-    best = out / f"{phase}.{figure}.best.pth"
-    if not best.exists():
-        raise UserError(
-            f"{out}: no epoch was finished that has the figure `{figure}` of "
-            f"best_model_criterion in {phase}; see {out}/train.log"
-        )
-    weights = torch.load(best, map_location="cpu", weights_only=True)
-    reporter = Reporter()
-    checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
-    reporter.load_state_dict(checkpoint["reporter"])
-    # ESPnet passes over steps of no finite gradient, with a warning for each.
-    if not any("grad_norm" in epoch["train"] for epoch in reporter.stats.values()):
-        for path in out.glob("*.pth"):
-            path.unlink()  # not to go on from
-        raise UserError(
-            f"{out}: nothing was learnt: no step was taken, for no gradient was finite "
-            "or accum_grad asks for more batches than there are; try a smaller "
-            "learning rate, or float32 (llm_conf: {dtype: float32})"
-        )
-    figures = training_figures(out, weights, reporter.stats)
-    with atomic_write(out / "training.json") as stream:
-        json.dump(figures, stream, indent=1)
-    write_weights(out, weights)
-    for path in out.glob("*.pth"):
-        path.unlink()
-    shutil.rmtree(out / "parts", ignore_errors=True)
-
-
-def training_figures(out: Path, weights: dict, epochs: dict) -> dict:
-    """What reports tell of a training.
-
-    Args:
-        out: experiment folder.
-        weights: of the best epoch.
-        epochs: number to ESPnet's figures of that epoch.
-
-    Returns:
-        ``parameters`` trained; ``epochs``, and in all of them ``seconds`` without
-        validation and ``utterances`` (None if epochs are not of all data);
-        ``criterion``, and the ``best`` figure, that the epoch was chosen by.
-    """
-    from spft.checkpoint import read_config
-
-    config = read_config(out)
-    patterns = config["trainable"]
-    trained = [
-        weight
-        for name, weight in weights.items()
-        if any(re.search(pattern, name) for pattern in patterns)
-        and not re.search(r"\.(running_mean|running_var|num_batches_tracked)$", name)
-    ]
-    phase, figure, mode = config["best_model_criterion"][0]
-    utterances = None
-    if config["num_iters_per_epoch"] is None:
-        with open(out / "shapes" / "train.txt", encoding="utf-8") as lines:
-            utterances = len(epochs) * sum(1 for _ in lines)
-    times = [epoch["train"]["time"].total_seconds() for epoch in epochs.values()]
-    choose = min if mode == "min" else max
-    return {
-        # Tied weights have two names and one place.
-        "parameters": sum({w.data_ptr(): w.numel() for w in trained}.values()),
-        "epochs": len(epochs),
-        "seconds": round(sum(times), 3),
-        "utterances": utterances,
-        "criterion": f"{phase} {figure}",
-        "best": choose(float(epoch[phase][figure]) for epoch in epochs.values()),
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""What is made of a training when ESPnet's trainer is through."""
+
+import json
+import math
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from spft.checkpoint import read_config, write_weights
+from spft.errors import UserError
+from spft.files import atomic_write
+
+
+def finish(out: Path) -> None:
+    """Turn the best epoch into ``model.safetensors``; remove all other weights."""
+    import torch
+    from espnet2.train.reporter import Reporter
+
+    phase, figure, _ = read_config(out)["best_model_criterion"][0]
+    best = out / f"{phase}.{figure}.best.pth"
+    if not best.exists():
+        raise UserError(
+            f"{out}: no epoch was finished that has the figure `{figure}` of "
+            f"best_model_criterion in {phase}; see {out}/train.log"
+        )
+    weights = torch.load(best, map_location="cpu", weights_only=True)
+    reporter = Reporter()
+    checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
+    reporter.load_state_dict(checkpoint["reporter"])
+    figures = training_figures(out, weights, reporter.stats)
+    wrong = None
+    if not any("grad_norm" in epoch["train"] for epoch in reporter.stats.values()):
+        wrong = "no step was taken, for no gradient was finite or accum_grad asks for "
+        wrong += "more batches than there are"
+    elif not math.isfinite(figures["best"]):
+        wrong = f"it diverged: {figures['criterion']} is {figures['best']}"
+    if wrong:
+        for path in out.glob("*.pth"):
+            path.unlink()  # not to go on from
+        raise UserError(
+            f"{out}: nothing was learnt: {wrong}; try a smaller learning rate, or "
+            "float32 (llm_conf: {dtype: float32})"
+        )
+    # ESPnet passes over steps of no finite gradient.
+    log = (out / "train.log").read_text(encoding="utf-8")
+    if skipped := log.count("Skipping updating the model"):
+        print(f"warning: {out}: {skipped} steps were passed over, for their gradients "
+              "were not finite", file=sys.stderr)  # fmt: skip
+    with atomic_write(out / "training.json") as stream:
+        json.dump(figures, stream, indent=1)
+    write_weights(out, weights)
+    for path in out.glob("*.pth"):
+        path.unlink()
+    shutil.rmtree(out / "parts", ignore_errors=True)
+
+
+def training_figures(out: Path, weights: dict, epochs: dict) -> dict:
+    """What reports tell of a training.
+
+    Args:
+        out: experiment folder.
+        weights: of the best epoch.
+        epochs: number to ESPnet's figures of that epoch.
+
+    Returns:
+        ``parameters`` trained; ``epochs``, and in all of them ``seconds`` without
+        validation and ``utterances`` (None if epochs are not of all data);
+        ``criterion``, and the ``best`` figure, that the epoch was chosen by.
+    """
+    config = read_config(out)
+    patterns = config["trainable"]
+    trained = [
+        weight
+        for name, weight in weights.items()
+        if any(re.search(pattern, name) for pattern in patterns)
+        and not re.search(r"\.(running_mean|running_var|num_batches_tracked)$", name)
+    ]
+    phase, figure, mode = config["best_model_criterion"][0]
+    utterances = None
+    if config["num_iters_per_epoch"] is None:
+        with open(out / "shapes" / "train.txt", encoding="utf-8") as lines:
+            utterances = len(epochs) * sum(1 for _ in lines)
+    times = [epoch["train"]["time"].total_seconds() for epoch in epochs.values()]
+    best = [float(epoch[phase][figure]) for epoch in epochs.values()]
+    best = sorted(filter(math.isfinite, best), reverse=mode == "max") or best
+    return {
+        # Tied weights have two names and one place.
+        "parameters": sum({w.data_ptr(): w.numel() for w in trained}.values()),
+        "epochs": len(epochs),
+        "seconds": round(sum(times), 3),
+        "utterances": utterances,
+        "criterion": f"{phase} {figure}",
+        "best": best[0],
+    }
