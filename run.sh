@@ -178,6 +178,7 @@ for domain in $domains; do
     sets+=("$data/${domain}_dev" "$data/${domain}_test")
     [[ ! $methods =~ tts ]] || sets+=("$data/${domain}_tts")
 done
+[ "$fusion" = false ] || sets+=("$data/${general}_dev") # what must not be forgotten
 train_sets=("$data/${general}_train")
 [ "$preset" = tiny ] || train_sets[0]+=_sp # speed-perturbed
 [ "$spoken" = 0 ] || train_sets+=("$data/general_tts")

@@ -5,6 +5,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     local method set sentences="$data/$1_text/train/text"
     if [ "$stop_stage" -ge 7 ] && [ "$encoder" = cached ]; then
         for set in "$1_test" "${general}_test"; do need "$dump/$set/feats.scp" 2; done
+        [ "$fusion" = false ] || need "$dump/${general}_dev/feats.scp" 2
     fi
     case $stage in
         4) need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1 ;;
@@ -71,27 +72,37 @@ train_lms() { # stage 6
 }
 
 decode_systems() { # stage 7; `tests`: what is to be decoded
-    local system model systems=() options=() decode dev=$data/${domain}_dev
+    local system model systems=() options=() lms dev=$data/${domain}_dev
+    local general_dev=$data/${general}_dev
     for system in base $methods; do
         model=$exp/$domain/$system
         [ "$system" != base ] || model=$exp/baseline
         systems+=("$system=$model")
     done
-    if [ "$fusion" = true ]; then
-        options=(--lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram" --tune "$dev"
-            --phrases "${text[0]}")
-    elif [ -e "$dev/wav.scp" ]; then
-        options=(--tune "$dev") # stage 9 packs what is best there
-    fi
+    options=(--config "$(conf decode.yaml "$domain")" --systems "${systems[@]}"
+        --dump "$dump" --out "$exp/$domain")
     [ "$keep_prompt" = false ] || options+=(--keep_prompt)
     [ "$resume" = false ] || options+=(--resume)
-    decode=(python -m spft.bin.decode --config "$(conf decode.yaml "$domain")"
-        --systems "${systems[@]}" --data "${tests[@]}" --dump "$dump"
-        --out "$exp/$domain" "${options[@]}")
-    if [ "$shards" -gt 1 ]; then
-        sharded "decode_$domain" "${#systems[@]}" "${decode[@]}" --only JOB
+    if [ "$fusion" = true ]; then
+        lms=(--lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram")
+        each_system decode "${options[@]}" "${lms[@]}" \
+            --data "${tests[@]}" "$general_dev" --tune "$dev"
+        # What LMs and phrases do to general speech counts as much as what they gain.
+        each_system second_pass "${options[@]}" "${lms[@]}" --data "${tests[@]}" \
+            --tune "$dev" "$general_dev" --phrases "${text[0]}"
+    elif [ -e "$dev/wav.scp" ]; then # stage 9 packs what is best there
+        each_system decode "${options[@]}" --data "${tests[@]}" --tune "$dev"
     else
-        do_run "${decode[@]}"
+        each_system decode "${options[@]}" --data "${tests[@]}"
+    fi
+}
+
+each_system() { # each_system COMMAND option…: of spft.bin, a shard for each system
+    local command=(python -m "spft.bin.$1" "${@:2}")
+    if [ "$shards" -gt 1 ]; then
+        sharded "$1_$domain" "${#systems[@]}" "${command[@]}" --only JOB
+    else
+        do_run "${command[@]}"
     fi
 }
 
@@ -124,7 +135,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
         for system in base $methods; do
             rm -f "$exp/$domain/$system"/decode_*/{decode.json,*/score.json}
         done
-        rm -rf "$exp/log/decode_$domain"
+        rm -rf "$exp/log"/{decode,second_pass}_"$domain"
     fi
     if on 4 && [[ $methods =~ soft_prompt ]]; then tune_prompt; fi
     if on 5; then

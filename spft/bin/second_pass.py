@@ -1,0 +1,132 @@
+"""Judge n-best lists again, with phrases of the domain's text among them (stage 7).
+
+    python -m spft.bin.second_pass --out exp/music \
+        --systems base=exp/baseline soft_prompt=exp/music/soft_prompt \
+        --data data/music_test data/general_test \
+        --tune data/music_dev data/general_dev \
+        --lm exp/music/lm --ngram exp/music/ngram --phrases data/music_text/train
+
+Phrases of the domain that are spelt like what was heard join the n-best lists of
+``<out>/<system>/decode_lm``, which ``spft.bin.decode`` wrote for all these sets; all
+that judges in the search judges them once more. Writes ``decode_second`` beside it. The
+weights are those of the configuration's grid with the lowest mean of the error rates on
+the sets of ``--tune``: a set of the general domain among them, lest it be forgotten.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from spft.errors import UserError, run
+from spft.search.config import DecodeConfig
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--systems", required=True, nargs="+", help="NAME=FOLDER of trained stages")
+    add("--data", required=True, type=Path, nargs="+", help="data directories")
+    add("--tune", required=True, type=Path, nargs="+", help="to choose the weights on")
+    add("--phrases", required=True, type=Path, help="text of the domain")
+    add("--out", required=True, type=Path, help="folder of decodes, and to write")
+    add("--config", help="YAML of the search; default: its built-in values")
+    add("--dump", type=Path, default=Path("dump"), help="features of stage 2")
+    add("--lm", type=Path, help="external LM")
+    add("--ngram", type=Path, help="external n-gram")
+    add("--resume", action="store_true", help="leave what is of the same things")
+    add("--only", type=int, help="the so-many-th of the systems alone, from 1")
+    add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
+    return parser
+
+
+def main() -> None:
+    """Run the command."""
+    args = get_parser().parse_args()
+    config = DecodeConfig.read(args.config)
+    if args.keep_prompt:
+        config = replace(config, keep_prompt=True)
+    external = {k: v for k, v in (("lm", args.lm), ("ngram", args.ngram)) if v}
+    if not external:
+        raise UserError("a second pass needs --lm, --ngram or both")
+
+    from spft.recognizer import Recognizer
+    from spft.search import decodes
+    from spft.search.phrases import Phrases
+    from spft.search.second_pass import SecondPass
+
+    systems = decodes.find_systems(args.systems, args.only)
+    sets = decodes.find_sets([*args.tune, *args.data], args.dump)
+    files = [args.phrases / name for name in ("text", "entities", "names.txt")]
+    files += [folder / name for folder in args.tune for name in ("text", "entities")]
+    phrases = Phrases.of(args.phrases)
+    for system, model in systems:
+        searched, out = (
+            args.out / system / f"decode_{tag}" for tag in ("lm", "second")
+        )
+        nbests = {
+            folder: decodes.read_results(searched / folder.name, speech)
+            for folder, speech in sets.items()
+        }
+        lists = [searched / folder.name / "nbest.jsonl" for folder in sets]
+        made_of = {
+            "config": asdict(config),
+            "sha256": decodes.checksums(
+                model, external, sets, args.dump, [*files, *lists]
+            ),
+        }
+        if decodes.is_finished(out, made_of, args.resume):
+            print(f"finished already: {out}", file=sys.stderr)
+            continue
+        recognizer = Recognizer(model, config, external)
+        again = SecondPass(recognizer, phrases)
+        found, seconds = {}, {}
+        for folder, speech in sets.items():
+            start = time.perf_counter()
+            found[folder] = again.candidates(speech, nbests[folder], folder.name)
+            seconds[folder] = time.perf_counter() - start
+        weights, sweep = choose_weights(config, {f: found[f] for f in args.tune})
+        print(f"{system}: second pass {weights}", flush=True)
+        timing = decodes.read_report(searched)["timing"]
+        for folder in args.data:
+            results = {
+                utterance: candidates.ranked(weights, config.lm_length_bonus)
+                for utterance, candidates in found[folder].items()
+            }
+            decodes.write_results(out / folder.name, results, recognizer.llm)
+            whole = seconds[folder] + timing[folder.name]["seconds"]
+            timing[folder.name] = decodes.timing(folder, results, whole)
+        report = {"weights": weights, "timing": timing, "sweep": sweep}
+        decodes.write_report(out, made_of | report)
+        del recognizer, again  # before the next one takes its memory
+
+
+def choose_weights(config: DecodeConfig, found: dict[Path, dict]) -> tuple:
+    """Choose the judges' weights by the mean of the error rates on development sets.
+
+    Args:
+        config: with the grids.
+        found: candidates of each set.
+
+    Returns:
+        The weights, and what was tried; see :func:`spft.search.tuning.grid_search`.
+    """
+    from spft.scoring.dev_set import DevSet
+    from spft.search.tuning import grid_search
+
+    candidates, errors = {}, {}
+    for folder, of_set in found.items():
+        dev = DevSet(folder)
+        for utterance, texts in of_set.items():
+            key = folder, utterance
+            candidates[key] = texts
+            errors[key] = [dev.errors(utterance, t) / len(found) for t in texts.texts]
+    judges = next(iter(candidates.values())).log_probs
+    grids = {n: grid for n, grid in config.second_pass_weights.items() if n in judges}
+    return grid_search(grids, candidates, errors, config.lm_length_bonus)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,166 @@
+"""What a decode leaves on disk: hypotheses, n-best lists, how they were made."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from spft.data.audio import duration
+from spft.data.normalize import normalize
+from spft.data.speech import SpeechSource, find_speech
+from spft.data.table import read_table
+from spft.errors import UserError
+from spft.files import atomic_write, sha256
+from spft.llm import LLM
+from spft.search.beam import Hypothesis
+from spft.search.neural_lm import CHECKPOINTS
+
+REPORT = "decode.json"
+
+
+def find_systems(words: Iterable[str], only: int | None) -> list[tuple[str, Path]]:
+    """Names and folders of systems.
+
+    Args:
+        words: ``NAME=FOLDER`` of each.
+        only: the so-many-th alone, from 1; None: all.
+
+    Raises:
+        UserError: there are not so many, or one was not trained.
+    """
+    systems = [
+        (name, Path(path)) for name, _, path in (w.partition("=") for w in words)
+    ]
+    if only is not None:
+        if not 1 <= only <= len(systems):
+            raise UserError(f"--only {only}: there are {len(systems)} systems")
+        systems = [systems[only - 1]]
+    for _, folder in systems:
+        if not (folder / "model.safetensors").exists():
+            raise UserError(f"{folder}: no trained model; run stages 3 to 5 first")
+    return systems
+
+
+def find_sets(folders: Iterable[Path], dump: Path) -> dict[Path, SpeechSource]:
+    """The speech of data directories.
+
+    One source serves all systems: it remembers what the first pass's decoder said of a
+    text, which costs a quarter of a search. So what is not decoded first looks faster
+    in its report than it is alone.
+
+    Raises:
+        UserError: two of one name, or one without audio.
+    """
+    folders = list(folders)
+    if len({folder.name for folder in folders}) < len(folders):
+        raise UserError("--data, --tune: two sets of one name; their features and "
+                        "results, which go by it, would be mixed up")  # fmt: skip
+    for folder in folders:
+        if not (folder / "wav.scp").exists():
+            raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")
+    return {folder: find_speech(folder, dump) for folder in folders}
+
+
+def checksums(
+    model: Path,
+    external: Mapping[str, Path],
+    sets: Iterable[Path],
+    dump: Path,
+    others: Iterable[Path] = (),
+) -> dict[str, str]:
+    """sha256 of what a decode is made of, by path.
+
+    Args:
+        model: folder of the system.
+        external: folders of ``lm`` and ``ngram``.
+        sets: data directories that are decoded.
+        dump: of their features.
+        others: more files.
+    """
+    files = [model / "model.safetensors", *others]
+    if "lm" in external:
+        files += [external["lm"] / name for name in CHECKPOINTS]
+    if "ngram" in external:
+        files.append(external["ngram"] / "ngram.arpa")
+    for folder in sets:
+        files += [folder / "wav.scp", dump / folder.name / "first_pass"]
+    return {str(path): sha256(path) for path in files if path.exists()}
+
+
+def is_finished(out: Path, made_of: dict, resume: bool) -> bool:
+    """Whether ``--resume`` leaves the decode ``out``, which was made of the same."""
+    found = read_report(out) if resume and (out / REPORT).exists() else {}
+    return made_of.items() <= found.items()
+
+
+def read_report(out: Path) -> dict:
+    """How the decode ``out`` was made.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not (out / REPORT).exists():
+        raise UserError(f"{out / REPORT}: not found; run spft.bin.decode first")
+    return json.loads((out / REPORT).read_text(encoding="utf-8"))
+
+
+def write_report(out: Path, report: dict) -> None:
+    """Write how the decode ``out`` was made; the last of its files."""
+    with atomic_write(out / REPORT) as stream:
+        json.dump(report, stream, indent=2)
+
+
+def write_results(out: Path, results: Mapping[str, list[Hypothesis]], llm: LLM) -> None:
+    """Write the best hypotheses as Kaldi ``text`` and all as ``nbest.jsonl``.
+
+    Args:
+        out: folder of a set.
+        results: n-best lists by utterance.
+        llm: whose tokens they are of.
+    """
+    with atomic_write(out / "text") as stream:
+        for utterance, nbest in sorted(results.items()):
+            text = normalize(llm.decode(nbest[0].tokens)) if nbest else ""
+            stream.write(f"{utterance} {text}".rstrip() + "\n")
+    with atomic_write(out / "nbest.jsonl") as stream:
+        for utterance in sorted(results):
+            for rank, hypothesis in enumerate(results[utterance], 1):
+                row = {"utt": utterance, "rank": rank}
+                row |= {"text": llm.decode(hypothesis.tokens)} | vars(hypothesis)
+                stream.write(json.dumps(row) + "\n")
+
+
+def read_results(out: Path, speech: SpeechSource) -> dict[str, list[Hypothesis]]:
+    """N-best lists that :func:`write_results` wrote.
+
+    Args:
+        out: folder of the set.
+        speech: of the set.
+
+    Raises:
+        UserError: there are none, or they are of other utterances.
+    """
+    path = out / "nbest.jsonl"
+    if not path.exists():
+        raise UserError(f"{path}: not found; run spft.bin.decode first")
+    results: dict[str, list[Hypothesis]] = {
+        utterance: [] for utterance in speech.lengths
+    }
+    with open(path, encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            if row["utt"] not in results:
+                raise UserError(
+                    f"{path}: {row['utt']!r} is not in the set; decode again"
+                )
+            names = ("tokens", "score", "parts", "truncated")
+            results[row["utt"]].append(Hypothesis(*(row[name] for name in names)))
+    return results
+
+
+def timing(
+    folder: Path, results: Mapping[str, list], seconds: float
+) -> dict[str, float]:
+    """How long it took to decode ``folder``, and how much that was."""
+    audio = sum(duration(path) for path in read_table(folder / "wav.scp").values())
+    tokens = sum(len(nbest[0].tokens) for nbest in results.values() if nbest)
+    found = {"seconds": round(seconds, 2), "audio_seconds": round(audio, 2)}
+    return found | {"rtf": round(seconds / audio, 4), "tokens": tokens}
