@@ -92,7 +92,8 @@ def test_tiny_recipe_ends_in_a_scored_comparison(tiny):
     for word in ("music", "chatbot", "WER", "EER", "soft prompt", "no prompt"):
         assert word in result.stdout
     results = (exp / "RESULTS.md").read_text()
-    assert "spft.bin.decode" in results, "the exact commands are part of the report"
+    for command in ("decode", "second_pass"):
+        assert f"spft.bin.{command} " in results, "the exact commands are in the report"
     assert re.search(r"^\| soft_prompt +\| [\d,]+ +\| \d", results, re.M), "training"
 
 

@@ -1,0 +1,101 @@
+"""Decodes on disk: what a second pass reads is what the search found."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spft.bin.second_pass import choose_weights
+from spft.data.speech import SpeechSource, find_speech
+from spft.errors import UserError
+from spft.llm import LLM
+from spft.search import decodes
+from spft.search.beam import Hypothesis
+from spft.search.candidates import Candidates
+from spft.search.config import DecodeConfig
+
+
+def test_nbest_lists_come_back(tiny_llm, texts, tmp_path):
+    llm = LLM(str(tiny_llm), dtype="float32")
+    found = [
+        Hypothesis(
+            llm.encode(text), -1.5 * n, {"llm": -1.0 * n, "ctc": -0.5 * n}, n > 1
+        )
+        for n, text in enumerate(texts[:3])
+    ]
+    results = {"a": found, "c": [], "b": found[:1]}
+    speech = SpeechSource(tmp_path / "wav.scp", "sound", dict.fromkeys("cab", 1))
+    decodes.write_results(tmp_path / "set", results, llm)
+    read = decodes.read_results(tmp_path / "set", speech)
+    assert read == results and list(read) == ["c", "a", "b"]  # as the set has them
+    first = (tmp_path / "set" / "text").read_text().splitlines()
+    assert first == [f"a {texts[0]}", f"b {texts[0]}", "c"]
+    del speech.lengths["b"]
+    with pytest.raises(UserError, match="'b' is not in the set; decode again"):
+        decodes.read_results(tmp_path / "set", speech)
+    with pytest.raises(UserError, match=r"nbest\.jsonl: not found; run spft"):
+        decodes.read_results(tmp_path / "other", speech)
+
+
+def test_what_a_decode_is_made_of(tmp_path):
+    out, model, lm = (tmp_path / name for name in ("out", "model", "lm"))
+    for path in (model / "model.safetensors", lm / "valid.loss.best.pth"):
+        path.parent.mkdir()
+        path.write_text("weights")
+
+    def made_of():
+        return {"sha256": decodes.checksums(model, {"lm": lm}, [tmp_path], tmp_path)}
+
+    assert len(made_of()["sha256"]) == 2
+    assert not decodes.is_finished(out, made_of(), resume=True)
+    with pytest.raises(UserError, match="run spft.bin.decode first"):
+        decodes.read_report(out)
+    decodes.write_report(out, made_of() | {"weights": {}})
+    assert decodes.is_finished(out, made_of(), resume=True)
+    assert not decodes.is_finished(out, made_of(), resume=False)
+    (lm / "valid.loss.best.pth").write_text("others")
+    assert not decodes.is_finished(out, made_of(), resume=True)
+
+
+def test_systems_and_sets_that_are_not_there(tmp_path, tiny_data):
+    (tmp_path / "model.safetensors").touch()
+    two = [f"a={tmp_path}", f"b={tmp_path}"]
+    assert decodes.find_systems(two, None) == [("a", tmp_path), ("b", tmp_path)]
+    assert decodes.find_systems(two, 2) == [("b", tmp_path)]
+    with pytest.raises(UserError, match="--only 3: there are 2 systems"):
+        decodes.find_systems(two, 3)
+    with pytest.raises(UserError, match="run stages 3 to 5 first"):
+        decodes.find_systems(["a=nowhere"], None)
+    paired = tiny_data / "paired"
+    found = decodes.find_sets([paired], tmp_path)
+    assert found == {paired: find_speech(paired, tmp_path)}
+    with pytest.raises(UserError, match="two sets of one name"):
+        decodes.find_sets([paired, Path("other/paired")], tmp_path)
+    with pytest.raises(UserError, match="run stage 1 first"):
+        decodes.find_sets([tmp_path], tmp_path)
+
+
+def test_the_general_domain_counts_as_much_as_the_domain(tmp_path):
+    """Each wants another weight; the smaller set counts as much as the larger."""
+    found, grid = {}, [0.0, 1.0, 2.0]
+    for name, count, liked in (("music", 8, "b"), ("general", 2, "a")):
+        folder = tmp_path / name
+        folder.mkdir()
+        wanted = {f"{name}-{n}": liked for n in range(count)}
+        (folder / "text").write_text("".join(f"{u} {t}\n" for u, t in wanted.items()))
+        # The LLM likes "a"; the n-gram "b", from a weight of 1 or of 2 on.
+        gains = [0.7 if name == "music" else 1.4] * count
+        found[folder] = {
+            utterance: Candidates(
+                ["a", "b"], [[3], [4]], {"llm": [1.0, 0.0], "ngram": [0.0, 1 / gain]}
+            )
+            for utterance, gain in zip(wanted, gains, strict=True)
+        }
+    config = DecodeConfig(second_pass_weights={"ngram": grid, "ctc": [0.5]})
+    weights, sweep = choose_weights(config, found)
+    assert weights == {"ngram": 1.0}
+    errors = {row["ngram"]: row["error"] for row in sweep}
+    assert errors == {0.0: 50.0, 1.0: 0.0, 2.0: 50.0}
+    (music,) = ({f: c} for f, c in found.items() if f.name == "music")
+    assert choose_weights(config, music)[0] == {"ngram": 2.0}
+    json.dumps(sweep)
