@@ -85,7 +85,7 @@ class SecondPass:
                 first_pass[i : i + 1] if first_pass else [],
                 None if letters is None else letters[i, :n],
             )
-            said[u] = self._said(nbests[u], found[u])
+            said[u] = self._said("llm", nbests[u], found[u])
         prefix, _ = recognizer.prefix(frames, lengths, first_pass)
         asked = [
             [text for text in candidates.texts if text not in said[u]]
@@ -99,8 +99,10 @@ class SecondPass:
             llm = said[u] | dict(zip(texts, log_probs, strict=True))
             candidates.log_probs["llm"] = [llm[text] for text in candidates.texts]
             if recognizer.hearing:
+                heard = speech.heard[u]
+                heard |= self._said("first_pass", nbests[u], candidates)
                 candidates.log_probs["first_pass"] = recognizer.hearing.score(
-                    frame[:n], candidates.texts, speech.heard[u]
+                    frame[:n], candidates.texts, heard
                 )
         return found
 
@@ -117,16 +119,17 @@ class SecondPass:
         return Candidates(texts, tokens, self._cheap(texts, tokens, letters))
 
     def _said(
-        self, nbest: list[Hypothesis], candidates: Candidates
+        self, judge: str, nbest: list[Hypothesis], candidates: Candidates
     ) -> dict[str, float]:
-        """What the LLM said in the search, of texts that it would be asked again."""
+        """What a judge said in the search, of texts that it would be asked again."""
+        config = self.config
+        weight = config.first_pass_weight if judge == "first_pass" else 1.0
         coded = dict(zip(candidates.texts, candidates.tokens, strict=True))
-        penalty = self.config.length_penalty
         texts = [normalize(self.recognizer.text(h)) for h in nbest]
         return {
-            text: h.parts["llm"] * (len(h.tokens) + 1) ** penalty
+            text: h.parts[judge] * (len(h.tokens) + 1) ** config.length_penalty / weight
             for text, h in zip(texts, nbest, strict=True)
-            if not h.truncated and h.tokens == coded[text]
+            if judge in h.parts and not h.truncated and h.tokens == coded[text]
         }
 
     def _variants(
