@@ -18,8 +18,9 @@ from spft.encoder.moonshine import Moonshine
 from spft.prefix import Prefix
 from spft.pretrained import resolve
 from spft.projector.ctc import ALPHABET, CTCProjector
-from spft.search.beam import BeamSearch, BeamSearchConfig, Hypothesis
+from spft.search.beam import BeamSearch, BeamSearchConfig
 from spft.search.ctc import CTCPrefixScorer, Spelling
+from spft.search.hypothesis import Hypothesis
 from spft.search.neural_lm import NeuralLM
 from spft.search.ngram import NgramLM
 from spft.search.phrases import Phrases

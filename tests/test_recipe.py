@@ -142,8 +142,8 @@ def test_the_second_pass_judges_each_utterance_alone(tiny, monkeypatch):
     from spft.data.table import read_table
     from spft.recognizer import Recognizer
     from spft.search import second_pass
-    from spft.search.beam import Hypothesis
     from spft.search.config import DecodeConfig
+    from spft.search.hypothesis import Hypothesis
     from spft.search.phrases import Phrases
 
     config = DecodeConfig.read("conf/decode.yaml")

@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from spft.errors import UserError, run
+from spft.search import decodes
 from spft.search.config import DecodeConfig
 
 
@@ -55,9 +56,6 @@ def main() -> None:
         raise UserError("--tune chooses the weights; leave --lm_weight and "
                         "--ngram_weight out")  # fmt: skip
 
-    from spft.recognizer import Recognizer
-    from spft.search import decodes
-
     systems = decodes.find_systems(args.systems, args.only)
     sets = decodes.find_sets(
         [*args.data, *([args.tune] if args.tune else [])], args.dump
@@ -73,6 +71,8 @@ def main() -> None:
         if decodes.is_finished(last, made_of, args.resume):
             print(f"finished already: {last}", file=sys.stderr)
             continue
+        from spft.recognizer import Recognizer  # slow to import
+
         recognizer = Recognizer(folder, config, external)
         decode_system(recognizer, sets, args.tune, fixed, out, made_of)
         del recognizer  # before the next one takes its memory
@@ -91,8 +91,6 @@ def decode_system(
         out: folder to write.
         made_of: what goes into every ``decode.json``.
     """
-    from spft.search import decodes
-
     searches: dict[tuple, tuple] = {}
 
     def search(folder: Path, weights: dict[str, float]) -> tuple:
@@ -122,8 +120,6 @@ def decode_system(
 
 def recognise(recognizer, folder: Path, speech, weights: dict[str, float]) -> tuple:
     """Decode a data directory; return n-best lists by utterance, and timing."""
-    from spft.search import decodes
-
     start = time.perf_counter()
     name = " ".join([folder.name, *(f"{k}={v}" for k, v in weights.items())])
     results = recognizer.decode(speech, weights, name)

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from spft.errors import UserError, run
+from spft.search import decodes
 from spft.search.config import DecodeConfig
 
 
@@ -52,10 +53,7 @@ def main() -> None:
     if not external:
         raise UserError("a second pass needs --lm, --ngram or both")
 
-    from spft.recognizer import Recognizer
-    from spft.search import decodes
     from spft.search.phrases import Phrases
-    from spft.search.second_pass import SecondPass
 
     systems = decodes.find_systems(args.systems, args.only)
     sets = decodes.find_sets([*args.tune, *args.data], args.dump)
@@ -80,6 +78,9 @@ def main() -> None:
         if decodes.is_finished(out, made_of, args.resume):
             print(f"finished already: {out}", file=sys.stderr)
             continue
+        from spft.recognizer import Recognizer  # slow to import
+        from spft.search.second_pass import SecondPass
+
         recognizer = Recognizer(model, config, external)
         again = SecondPass(recognizer, phrases)
         found, seconds = {}, {}

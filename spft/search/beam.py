@@ -24,6 +24,7 @@ from transformers import DynamicCache, PreTrainedModel
 from spft import attention
 from spft.attention import SharedPrefix
 from spft.prefix import Prefix
+from spft.search.hypothesis import Hypothesis
 from spft.search.scorers import WeightedScorer
 
 
@@ -66,24 +67,6 @@ class BeamSearchConfig:
             raise ValueError(
                 f'early_stopping: true, false or "never", not {self.early_stopping!r}'
             )
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """One recognition result.
-
-    Attributes:
-        tokens: without bos and eos.
-        score: length-normalised, weighted sum of log-probabilities.
-        parts: what each of "llm", the scorers and "length" contributes to ``score``;
-            the values add up to it.
-        truncated: it ended at the token limit, not with eos.
-    """
-
-    tokens: list[int]
-    score: float
-    parts: dict[str, float]
-    truncated: bool = False
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spft.search.beam import Hypothesis
+from spft.search.hypothesis import Hypothesis
 
 LANGUAGE_MODELS = ("lm", "ngram")  # deletions would please them
 

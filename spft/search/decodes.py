@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spft.data.audio import duration
 from spft.data.normalize import normalize
@@ -10,9 +11,10 @@ from spft.data.speech import SpeechSource, find_speech
 from spft.data.table import read_table
 from spft.errors import UserError
 from spft.files import atomic_write, sha256
-from spft.llm import LLM
-from spft.search.beam import Hypothesis
-from spft.search.neural_lm import CHECKPOINTS
+from spft.search.hypothesis import Hypothesis
+
+if TYPE_CHECKING:
+    from spft.llm import LLM
 
 REPORT = "decode.json"
 
@@ -76,6 +78,8 @@ def checksums(
         dump: of their features.
         others: more files.
     """
+    from spft.search.neural_lm import CHECKPOINTS
+
     files = [model / "model.safetensors", *others]
     if "lm" in external:
         files += [external["lm"] / name for name in CHECKPOINTS]
@@ -109,7 +113,9 @@ def write_report(out: Path, report: dict) -> None:
         json.dump(report, stream, indent=2)
 
 
-def write_results(out: Path, results: Mapping[str, list[Hypothesis]], llm: LLM) -> None:
+def write_results(
+    out: Path, results: Mapping[str, list[Hypothesis]], llm: "LLM"
+) -> None:
     """Write the best hypotheses as Kaldi ``text`` and all as ``nbest.jsonl``.
 
     Args:

@@ -18,9 +18,9 @@ from spft.data.normalize import normalize
 from spft.llm import IGNORED
 from spft.prefix import Prefix
 from spft.projector.ctc import ALPHABET
-from spft.search.beam import Hypothesis
 from spft.search.candidates import LANGUAGE_MODELS, Candidates, weigh
 from spft.search.ctc import score_texts
+from spft.search.hypothesis import Hypothesis
 from spft.search.phrases import Phrases
 from spft.search.scorers import PartialScorer, Scorer
 

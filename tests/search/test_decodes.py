@@ -10,9 +10,9 @@ from spft.data.speech import SpeechSource, find_speech
 from spft.errors import UserError
 from spft.llm import LLM
 from spft.search import decodes
-from spft.search.beam import Hypothesis
 from spft.search.candidates import Candidates
 from spft.search.config import DecodeConfig
+from spft.search.hypothesis import Hypothesis
 
 
 def test_nbest_lists_come_back(tiny_llm, texts, tmp_path):

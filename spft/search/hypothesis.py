@@ -1,0 +1,21 @@
+"""What a search finds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One recognition result.
+
+    Attributes:
+        tokens: without bos and eos.
+        score: length-normalised, weighted sum of log-probabilities.
+        parts: what each of "llm", the scorers and "length" contributes to ``score``;
+            the values add up to it.
+        truncated: it ended at the token limit, not with eos.
+    """
+
+    tokens: list[int]
+    score: float
+    parts: dict[str, float]
+    truncated: bool = False
