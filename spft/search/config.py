@@ -34,8 +34,8 @@ class DecodeConfig:
         variants: of each hypothesis, the closest with a phrase of the domain in it that
             the second pass looks at.
         variants_kept: of all of an utterance, those that it judges.
-        second_pass_weights: values to choose each judge's weight from, on dev and general
-            dev alike; the LLM has weight 1.
+        second_pass_weights: values to choose each judge's weight from, on dev and
+            general dev alike; the LLM has weight 1.
     """
 
     beam: int = 4
