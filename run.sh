@@ -20,6 +20,7 @@ prompt_vectors=    # length d of the soft prompt; empty: the domain's configurat
 packed=auto        # the system that stage 9 packs; auto: each domain's best on dev
 keep_prompt=false  # [true|false] also at inference, before the audio
 fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
+protect=true       # [true|false] the general domain, in the second pass's weights
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
 launcher=auto      # of training; auto: torchrun for several GPUs; or e.g. "srun …"
 nj=auto            # domains adapted at the same time; auto: one a core

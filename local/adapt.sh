@@ -73,7 +73,7 @@ train_lms() { # stage 6
 
 decode_systems() { # stage 7; `tests`: what is to be decoded
     local system model systems=() options=() lms dev=$data/${domain}_dev
-    local general_dev=$data/${general}_dev
+    local general_dev=$data/${general}_dev dev_sets
     for system in base $methods; do
         model=$exp/$domain/$system
         [ "$system" != base ] || model=$exp/baseline
@@ -88,8 +88,10 @@ decode_systems() { # stage 7; `tests`: what is to be decoded
         each_system decode "${options[@]}" "${lms[@]}" \
             --data "${tests[@]}" "$general_dev" --tune "$dev"
         # What LMs and phrases do to general speech counts as much as what they gain.
+        dev_sets=("$dev" "$general_dev")
+        [ "$protect" = true ] || dev_sets=("$dev")
         each_system second_pass "${options[@]}" "${lms[@]}" --data "${tests[@]}" \
-            --tune "$dev" "$general_dev" --phrases "${text[0]}"
+            --tune "${dev_sets[@]}" --phrases "${text[0]}"
     elif [ -e "$dev/wav.scp" ]; then # stage 9 packs what is best there
         each_system decode "${options[@]}" --data "${tests[@]}" --tune "$dev"
     else
