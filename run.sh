@@ -146,7 +146,7 @@ if on 1; then
     [ "$resume" = true ] || forget_commands
     # The tiny preset looks at a few utterances of each set.
     limit=()
-    [ "$preset" != tiny ] || limit=(--limit 24)
+    [ "$preset" != tiny ] || limit=(--limit 16)
     do_run egs2/librispeech/asr1/local/data.sh --corpus mini --out "$data" "${limit[@]}"
     if [ "$general" = librispeech ]; then
         do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"

@@ -90,14 +90,14 @@ def main() -> None:
             seconds[folder] = time.perf_counter() - start
         weights, sweep = choose_weights(config, {f: found[f] for f in args.tune})
         print(f"{system}: second pass {weights}", flush=True)
-        timing = decodes.read_report(searched)["timing"]
+        timing, search = {}, decodes.read_report(searched)["timing"]
         for folder in args.data:
             results = {
                 utterance: candidates.ranked(weights, config.lm_length_bonus)
                 for utterance, candidates in found[folder].items()
             }
             decodes.write_results(out / folder.name, results, recognizer.llm)
-            whole = seconds[folder] + timing[folder.name]["seconds"]
+            whole = seconds[folder] + search[folder.name]["seconds"]
             timing[folder.name] = decodes.timing(folder, results, whole)
         report = {"weights": weights, "timing": timing, "sweep": sweep}
         decodes.write_report(out, made_of | report)
