@@ -25,20 +25,11 @@ from spft.search.config import DecodeConfig
 def get_parser() -> argparse.ArgumentParser:
     """Build the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    decodes.add_options(parser)
     add = parser.add_argument
-    add("--systems", required=True, nargs="+", help="NAME=FOLDER of trained stages")
-    add("--data", required=True, type=Path, nargs="+", help="data directories")
-    add("--out", required=True, type=Path, help="folder to write")
-    add("--config", help="YAML of the search; default: its built-in values")
-    add("--dump", type=Path, default=Path("dump"), help="features of stage 2")
-    add("--lm", type=Path, help="external LM")
-    add("--ngram", type=Path, help="external n-gram")
     add("--tune", type=Path, help="development set to choose the weights on")
     add("--lm_weight", type=float, help="fixed weight, instead of --tune")
     add("--ngram_weight", type=float, help="fixed weight, instead of --tune")
-    add("--resume", action="store_true", help="leave what is of the same things")
-    add("--only", type=int, help="the so-many-th of the systems alone, from 1")
-    add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
     return parser
 
 

@@ -1,5 +1,6 @@
 """What a decode leaves on disk: hypotheses, n-best lists, how they were made."""
 
+import argparse
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from spft.llm import LLM
 
 REPORT = "decode.json"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the commands that decode have in common."""
+    add = parser.add_argument
+    add("--systems", required=True, nargs="+", help="NAME=FOLDER of trained stages")
+    add("--data", required=True, type=Path, nargs="+", help="data directories")
+    add("--out", required=True, type=Path, help="folder of decodes")
+    add("--config", help="YAML of the search; default: its built-in values")
+    add("--dump", type=Path, default=Path("dump"), help="features of stage 2")
+    add("--lm", type=Path, help="external LM")
+    add("--ngram", type=Path, help="external n-gram")
+    add("--resume", action="store_true", help="leave what is of the same things")
+    add("--only", type=int, help="the so-many-th of the systems alone, from 1")
+    add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
 
 
 def find_systems(words: Iterable[str], only: int | None) -> list[tuple[str, Path]]:
