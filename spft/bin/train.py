@@ -88,6 +88,7 @@ def main() -> None:
             f"{args.config}: keep_nbest_models: epochs are not averaged, the best one "
             "is kept; leave it at 1"
         )
+    stage.setdefault("best_model_criterion", [["valid", "loss", "min"]])
     settings = describe(args, stage)
     finished = (args.out / "model.safetensors").exists()
     if args.resume and finished:
@@ -139,6 +140,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     from spft.task import SpeechLLMTask
 
     check_keys(stage, SpeechLLMTask.get_parser(), f"{args.config} {args.model or ''}")
+    check_criterion(stage, find_speech(args.train, args.dump) is not None, args.config)
     command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
     if args.init:
@@ -211,6 +213,26 @@ def check_keys(stage: dict, parser: argparse.ArgumentParser, files: str) -> None
             raise UserError(f"{files.strip()}: {key}: {value!r} is none of {known}")
 
 
+def check_criterion(stage: dict, paired: bool, file: str) -> None:
+    """Refuse a figure to choose the epoch by that no training of this kind has.
+
+    Raises:
+        UserError: now, for after the last epoch it would cost all of them.
+    """
+    figures = ["loss", "loss_llm", "loss_ctc", "cer"] if paired else ["loss"]
+    choices = (["train", "valid"], figures, ["min", "max"])
+    criterion = stage["best_model_criterion"]
+    try:
+        known = all(word in of for word, of in zip(criterion[0], choices, strict=True))
+    except (TypeError, ValueError, IndexError, KeyError):
+        known = False
+    if not known:
+        raise UserError(
+            f"{file}: best_model_criterion: {criterion} does not begin with a list of "
+            + ", ".join(" or ".join(of) for of in choices)
+        )
+
+
 def check_samples(table: Path) -> None:
     """Raise UserError unless all audio is 16 kHz and mono: training reads it raw.
 
@@ -262,8 +284,16 @@ def check_settings(out: Path, settings: dict) -> None:
     earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
     other = [name for name in settings if settings[name] != earlier.get(name)]
     if "espnet" in other:
-        values = (" ".join(found.get("espnet", ())) for found in (earlier, settings))
-        other[other.index("espnet")] = "espnet ({} there, {} here)".format(*values)
+        # A training may go on, and a finished one be used, on another device.
+        values = [
+            re.sub(r"--ngpu[ =]\d+ ?", "", " ".join(found.get("espnet", ()))).strip()
+            for found in (earlier, settings)
+        ]
+        number = other.index("espnet")
+        if values[0] == values[1]:
+            del other[number]
+        else:
+            other[number] = "espnet ({} there, {} here)".format(*values)
     if other:
         raise UserError(
             f"{out}: what was trained there differs from this in "
