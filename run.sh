@@ -10,11 +10,11 @@ stop_stage=9       # last stage to run
 preset=default     # or a folder of conf/presets: tiny (random models), large, your own
 domains="music chatbot" # recipes below egs2/
 corpus=mini        # [mini|real] of music and chatbot: embedded, or SNIPS and SGD
-baseline=auto      # [auto|shipped|train] auto: trained for a preset, else shipped
+baseline=auto      # [auto|shipped|train] auto: trained for models of your own
 spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
 expdir=            # of experiments; empty: exp, in it a folder for preset and corpus
 general=auto       # [auto|general|librispeech] general-domain test set
-methods="no_prompt soft_prompt" # of those in spft/adapt/; tts: the text spoken
+methods="no_prompt soft_prompt" # of decoder tuning, see above
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
 packed=auto        # the system that stage 9 packs; auto: each domain's best on dev
@@ -22,11 +22,11 @@ keep_prompt=false  # [true|false] also at inference, before the audio
 fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
 protect=true       # [true|false] the general domain, in the second pass's weights
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
-launcher=auto      # of training; auto: torchrun for several GPUs; or e.g. "srun …"
+launcher=auto      # of training; auto: torchrun for several GPUs; "srun … torchrun …"
 nj=auto            # domains adapted at the same time; auto: one a core
 seed=0             # of training
 resume=false       # [true|false] true: what stages 3 to 7 finished stays as it is
-shards=1           # of features, run by tools/cmd.sh; if more, systems decode so too
+shards=1           # parts of stage 2, by tools/cmd.sh; over 1: a decode job a system
 backend=local      # [local|slurm] of shards
 sbatch=            # sbatch's options, e.g. "--partition gpu --gres gpu:1"
 
@@ -45,6 +45,10 @@ stage  what                     reads                 writes
     8  report                   scores                exp/RESULTS.md, exp/report/
     9  pack                     one system a domain   exp/pack.zip, exp/<domain>/ of one
 (ESPnet's asr.sh counts its stages differently.)
+
+Methods: no_prompt, pre_fine_tune (goes on from it), empty_prompt, upsample_mask,
+soft_prompt, noisy_text, tts (the text spoken). Another one later: the same call with
+--resume true and it added.
 
 TABLE
 }
@@ -75,6 +79,8 @@ for number in "$ngpu" "$nj" "$spoken"; do
 done
 [[ $seed =~ ^[0-9]+$ ]] || die "--seed: a number, not '$seed'"
 [ "$backend" = local ] || [ "$shards" -gt 1 ] || die "--backend $backend: add --shards N"
+[ -z "$sbatch" ] || [ "$backend" = slurm ] || die "--sbatch: add --backend slurm"
+[ "$protect" = true ] || [ "$fusion" = true ] || die "--protect false: there is no second pass"
 [ -n "$domains" ] || [ "$stop_stage" -le 3 ] || die "--domains '': add --stop_stage 3"
 for domain in $domains; do
     [[ -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
@@ -93,7 +99,8 @@ tools/setup.sh
 . tools/db.sh
 # shellcheck source=local/helpers.sh
 . local/helpers.sh
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+cores=$(env -u OMP_NUM_THREADS nproc) # nproc obeys that variable
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cores}
 
 if [ "$preset" = default ]; then data=data dump=dump exp=exp; else
     data=data/$preset dump=dump/$preset exp=exp/$preset
@@ -108,10 +115,16 @@ if [ "$general" = auto ]; then
         general=general
     fi
 fi
-if [ "$baseline" = auto ]; then
-    baseline=shipped # it fits the default models only
-    [ "$preset" = default ] || baseline=train
+if [ "$baseline" != train ]; then # the shipped one fits the default models only
+    if [ ! -e "conf/presets/$preset/model.yaml" ]; then
+        baseline=shipped
+    elif [ "$baseline" = shipped ]; then
+        die "--baseline shipped: preset $preset has models of its own"
+    else
+        baseline=train
+    fi
 fi
+[[ $baseline = train || $spoken =~ ^(auto|0)$ ]] || die "--spoken: add --baseline train"
 if [ "$spoken" = auto ]; then
     spoken=0
     if [ "$preset" != tiny ] && [ -n "$WORDNET" ] && command -v flite >/dev/null; then
@@ -119,7 +132,7 @@ if [ "$spoken" = auto ]; then
     fi
 fi
 ngpu=$(gpus "$ngpu")
-if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : $(nproc))); fi
+if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : cores)); fi
 mkdir -p "$exp"
 
 # shellcheck source=local/adapt.sh
@@ -168,7 +181,7 @@ if on 1; then
         if [[ $methods =~ tts ]]; then
             [ -e "$data/${domain}_dev/text" ] ||
                 die "--methods tts: $data/${domain}_dev has no transcripts to stop by"
-            do_run python -m spft.bin.synthesize --engine flite --jobs "$(nproc)" \
+            do_run python -m spft.bin.synthesize --engine flite --jobs "$cores" \
                 --text "$data/${domain}_text/train/text" --out "$data/${domain}_tts"
         fi
     done
@@ -260,23 +273,24 @@ if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then
         # Two jobs of one thread each do more than one of two threads.
         threads=$((OMP_NUM_THREADS / nj))
         export OMP_NUM_THREADS=$((threads > 1 ? threads : 1)) TQDM_MININTERVAL=10
-        jobs=()
-        stop_jobs() { # and what they run, when this ends before them
+        declare -A jobs=()
+        stop_jobs() { # and all that they run, when this ends before them
             local job
-            for job in $(jobs -rp); do
-                # shellcheck disable=SC2046  # a list of numbers
-                kill "$job" $(pgrep -P "$job") 2>/dev/null || true
-            done
+            for job in $(jobs -rp); do kill -- "-$job" 2>/dev/null || true; done
         }
         trap stop_jobs EXIT
         trap 'exit 130' INT
         trap 'exit 143' TERM
+        set -m # each in a process group of its own
         for domain in $domains; do
             while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
             adapt "$domain" > >(say_who "$domain") 2>&1 &
-            jobs+=($!)
+            jobs[$domain]=$!
         done
-        for job in "${jobs[@]}"; do wait "$job" || die "a domain failed, see above"; done
+        set +m
+        failed=()
+        for domain in $domains; do wait "${jobs[$domain]}" || failed+=("$domain"); done
+        [ ${#failed[@]} -eq 0 ] || die "failed, see above: ${failed[*]}"
     fi
 fi
 

@@ -34,6 +34,12 @@ tune_prompt() { # stage 4
         --init "$exp/baseline" -- "${text_options[@]}" "${options[@]}"
 }
 
+prompt_length() { # of the soft prompt
+    if [ -n "$prompt_vectors" ]; then echo "$prompt_vectors"; else
+        python -m spft.bin.show_config "$(conf prompt.yaml "$domain")" adapt_conf.length
+    fi
+}
+
 tune_decoder() { # tune_decoder METHOD: stage 5
     local config=decoder.yaml init=$exp/baseline sets=("${text[@]}") options=()
     case $1 in
@@ -47,6 +53,7 @@ tune_decoder() { # tune_decoder METHOD: stage 5
             config=pre_fine_tune.yaml init=$exp/$domain/no_prompt
             sets=("$data/${general}_"{train,dev})
             ;;
+        empty_prompt) options=(--adapt "$1" --adapt_conf "length=$(prompt_length)") ;;
         tts) config=tts.yaml sets=("$data/${domain}_"{tts,dev}) ;;
         *) options=(--adapt "$1") ;;
     esac
@@ -129,13 +136,18 @@ score_systems() { # stage 7
 }
 
 adapt() { # adapt DOMAIN: its stages 4 to 7
-    local domain=$1 method system tags=(plain lm second)
+    local domain=$1 method system tag tags=(plain lm second) stale
     local text=("$data/$1_text/train" "$data/$1_text/dev")
     local tests=("$data/$1_test" "$data/${general}_test")
     [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
+        stale=("${tags[@]}")
+        [ "$stop_stage" -ge 6 ] || stale=() # of base
         for system in base $methods; do
-            rm -f "$exp/$domain/$system"/decode_*/{decode.json,*/score.json}
+            for tag in "${stale[@]}"; do # unquoted: it may be all
+                rm -f "$exp/$domain/$system"/decode_$tag/{decode.json,*/score.json}
+            done
+            [ "$stage" -ge 6 ] || stale=("*") # of what is tuned anew
         done
         rm -rf "$exp/log"/{decode,second_pass}_"$domain"
     fi

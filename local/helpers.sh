@@ -23,7 +23,7 @@ same_options() { # same_options FILE NAME=VALUE…: results below are of one set
     echo "$*" >"$file"
 }
 need() { # need FILE STAGE
-    [ -e "$1" ] || die "$1 is missing; run ./run.sh --stage $2 --stop_stage $2 first"
+    [ -e "$1" ] || die "$1 is missing; first do the same with --stage $2 --stop_stage $2"
 }
 forget_commands() { # those that this run will give again; other domains' stay
     local folder others=()

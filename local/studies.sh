@@ -28,7 +28,8 @@ TEXT
 data=data dump=dump exp=exp resume=true launch=()
 if [ "$preset" != default ]; then data+=/$preset dump+=/$preset exp+=/$preset; fi
 baseline=$exp/baseline exp+=/studies/$domain # here helpers.sh keeps commands.log
-[ -e "$data/${domain}_text" ] || die "no $data/${domain}_text; run ./run.sh --stop_stage 2"
+[ -e "$data/${domain}_text" ] || die "no $data/${domain}_text;" \
+    "first run egs2/$domain/asr1/run.sh --stop_stage 3"
 mkdir -p "$exp"
 # shellcheck source=local/helpers.sh
 . local/helpers.sh

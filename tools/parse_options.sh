@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # Options as Kaldi's scripts have them. A script sets each one's default on a line of its
 # own, `name=default # what it is`, from a comment that begins "Options" to an empty line,
-# then sources this with its name and "$@": --name VALUE sets $name. --help prints the
-# options below what the script's function `usage` says. Where the comment begins with
-# [one|other], no other value is taken. Defines die.
+# then sources this with its name and "$@": --a_name VALUE, or --a-name, sets $a_name.
+# --help prints the options below what the script's function `usage` says. Where the
+# comment begins with [one|other], no other value is taken. Defines die.
 
 die() { echo "error: $*" >&2; exit 1; }
 
@@ -23,12 +23,13 @@ while [ $# -gt 0 ]; do
             exit
             ;;
     esac
-    list_options "$script" | grep -q -e "^  $1 " ||
+    given=${1#--} given=${given//-/_}
+    list_options "$script" | grep -q -e "^  --$given " ||
         die "unknown option '$1'; $script --help lists them"
     [ $# -ge 2 ] || die "$1 needs a value"
-    choices=$(list_options "$script" | sed -n "s/^  $1 .* \[\([a-z|]*\)\].*/\1/p")
+    choices=$(list_options "$script" | sed -n "s/^  --$given .* \[\([a-z|]*\)\].*/\1/p")
     [[ -z $choices || $2 =~ ^($choices)$ ]] || die "$1 '$2': one of ${choices//|/, }"
-    printf -v "${1#--}" %s "$2"
+    printf -v "$given" %s "$2"
     shift 2
 done
-unset script choices
+unset script given choices
