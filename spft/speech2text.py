@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spft.data.audio import SAMPLE_RATE, read_audio
+from spft.data.audio import SAMPLE_RATE, check_samples, read_audio
 from spft.data.own_domain import Lexicon, read_lexicon
 from spft.data.table import read_lines
 from spft.errors import UserError
@@ -147,8 +147,13 @@ def _phrases(domain: Domain) -> Phrases | None:
 def _samples(speech: str | Path | np.ndarray, rate: int) -> np.ndarray:
     if not isinstance(speech, np.ndarray):
         return read_audio(speech)
-    if rate == SAMPLE_RATE:
-        return speech.astype(np.float32)
-    import soxr
-
-    return soxr.resample(speech.astype(np.float32), rate, SAMPLE_RATE)
+    whole = np.issubdtype(speech.dtype, np.signedinteger)  # as scipy reads WAV files
+    if speech.ndim != 1 or not (whole or np.issubdtype(speech.dtype, np.floating)):
+        raise UserError(
+            f"an array of {speech.dtype} of shape {[*speech.shape]}; give samples [N] "
+            "of one channel"
+        )
+    samples = speech.astype(np.float32)
+    if whole:
+        samples /= np.iinfo(speech.dtype).max
+    return check_samples(samples, rate, "array")

@@ -16,8 +16,11 @@ def split(waveform: np.ndarray, longest: float = 20.0) -> list[tuple[int, int]]:
         longest: seconds; longer speech is cut at its best pause.
     """
     import torch
+
+    threads = torch.get_num_threads()
     from silero_vad import get_speech_timestamps, load_silero_vad
 
+    torch.set_num_threads(threads)  # its import sets one, for all that comes after
     stretches = get_speech_timestamps(
         torch.from_numpy(waveform),
         load_silero_vad(),

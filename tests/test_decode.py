@@ -1,3 +1,5 @@
+import json
+
 import jiwer
 import numpy as np
 import pytest
@@ -31,6 +33,8 @@ def test_config_keys_that_nothing_reads(tmp_path):
         ("beam: four", "beam: 'four' .*not.* int"),
         ("lm_weights: []", r"lm_weights: \[\] leaves nothing to choose from"),
         ("second_pass_weights: {ctc: []}", "leaves nothing to choose from"),
+        ("second_pass_weights: {}", "leaves nothing to choose from"),
+        ("lm_weights: [0.1, -0.5]", "is negative"),
         ("second_pass_weights: 1.0", "second_pass_weights: 1.0 .*not.* dict"),
         ("variants: -1", "variants: -1 is negative"),
         ("beam: [", "not valid YAML"),
@@ -71,6 +75,15 @@ def test_error_rate_on_dev(tmp_path):
         )
         == pytest.approx(300 / 7)
     )
+
+
+def test_a_dev_set_is_read_as_scoring_reads_it(tmp_path):
+    item = {"type": "drink", "text": "Flat White!", "start": 0, "end": 2}
+    (tmp_path / "entities").write_text(f"a\t{json.dumps([item])}\n")
+    assert DevSet(tmp_path).errors("a", "one flat white") == 0
+    (tmp_path / "entities").write_text("a\t[]\n")
+    with pytest.raises(UserError, match="neither words nor entities"):
+        DevSet(tmp_path)
 
 
 def run_main(module, monkeypatch, *options):

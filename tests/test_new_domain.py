@@ -1,6 +1,7 @@
 """A recipe out of a user's files, read back by data preparation."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -79,6 +80,35 @@ def test_recordings_become_dev_and_test(monkeypatch, files, capsys):
     assert spoken["no"].id == "call_3" and spoken["no"].audio.exists()
     assert (recipe / "run.sh").stat().st_mode & 0o100
     assert "1 taken out" in capsys.readouterr().out
+
+
+def test_a_sentence_by_several_speakers_stays_on_one_side(monkeypatch, files):
+    spoken = files / "recordings"
+    for i, words in enumerate(["when do i take it", "no"] * 3):
+        (spoken / f"again {i} (b).txt").write_text(words + "\n")
+        shutil.copy(spoken / "call 0.wav", spoken / f"again {i} (b).wav")
+    recipe = make(monkeypatch, files, "--test", spoken)
+    sets = read_mini(recipe / "downloads")
+    dev, test = ({u.text for u in sets[name]} for name in ("dev", "test"))
+    assert dev and test and not dev & test
+    ids = {u.id for u in sets["dev"] + sets["test"]}
+    assert "again_1_b_" in ids and len(ids) == 10
+
+
+def test_recordings_of_one_name_and_recordings_that_cannot_be_read(monkeypatch, files):
+    dev = files / "dev"
+    dev.mkdir()
+    (dev / "call 0.txt").write_text("stop\n")
+    samples, rate = soundfile.read(files / "recordings/call 1.wav")
+    soundfile.write(dev / "call 0.flac", samples, rate)
+    options = ("--test", files / "recordings", "--dev", dev)
+    with pytest.raises(UserError, match="a second recording 'call_0'"):
+        make(monkeypatch, files, *options)
+    soundfile.write(dev / "call 0.flac", 0 * samples, rate)
+    (files / "recordings/call 1.wav").write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"silence.* .nor can call 1.wav be"):
+        make(monkeypatch, files, *options)
+    assert not (files / "egs2/medical").exists()
 
 
 def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):

@@ -5,7 +5,9 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from spft.bin.pack import best_system, find_domain
 from spft.data.audio import read_audio
 from spft.errors import UserError
 from spft.search.config import DecodeConfig
+from spft.speech2text import _samples
 from spft.vad import split
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +57,32 @@ def test_long_audio_is_cut_at_its_pauses(recording):
     assert np.array(stretches) / 16000 == pytest.approx(np.array(expected), abs=0.6)
     assert split(waveform, longest=60) == [(stretches[0][0], stretches[1][1])]
     assert split(waveform[: 3 * 16000]) == []
+
+
+def test_cutting_leaves_torch_its_threads(recording):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    sys.modules.pop("silero_vad", None)  # whose import sets one
+    sys.modules.pop("silero_vad.model", None)
+    split(read_audio(recording[0]))
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+
+
+def test_samples_of_other_kinds():
+    tone = np.sin(np.arange(8000) / 5)
+    samples = _samples((tone * 32767).astype(np.int16), 16000)
+    assert np.abs(samples - tone).max() < 1e-4
+    assert len(_samples(tone, 8000)) == 16000
+    for wrong, words in (
+        (np.zeros((8000, 2)), "of shape .8000, 2."),
+        (np.zeros(8000, dtype=np.uint8), "array of uint8"),
+        (np.zeros(8000), "digital silence"),
+        (np.full(8000, np.nan), "not finite"),
+        (tone[:100], "too short"),
+    ):
+        with pytest.raises(UserError, match=words):
+            _samples(wrong, 16000)
 
 
 def test_results_in_all_forms(recording, tmp_path, capsys):
@@ -108,11 +137,14 @@ def test_a_bad_recording_does_not_stop_the_others(
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF")
     asr = Recogniser()
-    asr.domain, asr.use = "music", lambda domain: None
-    monkeypatch.setattr(
-        "spft.speech2text.Speech2Text.from_pretrained", lambda *_, **__: asr
-    )
+    asr.use = lambda domain: None
+    monkeypatch.setattr("spft.speech2text.Speech2Text", lambda *_, **__: asr)
+    packed = SimpleNamespace(domains={"music": None})
+    monkeypatch.setattr("spft.pack.open_pack", lambda path: packed)
     command = ["x", "--model", "pack.zip", str(bad), str(recording[0])]
+    monkeypatch.setattr("sys.argv", [*command, "--domain", "music,musik"])
+    with pytest.raises(UserError, match="no domain 'musik'; there is music"):
+        transcribe.main()
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(UserError, match="1 of 2 recordings failed"):
         transcribe.main()

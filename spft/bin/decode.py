@@ -56,6 +56,7 @@ def main() -> None:
         out = args.out / system
         made_of = {
             "config": asdict(config),
+            "fixed_weights": fixed,
             "sha256": decodes.checksums(folder, external, sets, args.dump, on_dev),
         }
         last = out / f"decode_{'lm' if external else 'plain'}"

@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from spft.errors import UserError, run
 # Folders of exp/ and data/ beside those of domains; presets have one each as well.
 RESERVED = {"base", "baseline", "general", "librispeech", "log", "real", "report"}
 RESERVED |= {"routes", "studies"}
+LONGEST_SECONDS = 30  # of a recording: transcribe cuts at 20
 LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 
@@ -113,23 +115,55 @@ def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]
     if dev:
         found["dev"] = read_spoken(dev)
     else:
-        ranked = sorted(found["test"], key=lambda spoken: fraction(spoken.id))
+        # One sentence by several speakers stays on one side.
+        ranked = sorted(
+            found["test"], key=lambda spoken: (fraction(spoken.text), spoken.id)
+        )
         cut = max(1, round(DEV_SHARE * len(ranked)))
+        while cut < len(ranked) and ranked[cut - 1].text == ranked[cut].text:
+            cut += 1
         found = {"dev": ranked[:cut], "test": ranked[cut:]}
     if not found["test"]:
-        raise UserError(f"{test}: one recording makes no dev and test set")
+        raise UserError(f"{test}: one sentence makes no dev and test set")
+    check_recordings([item.audio for spoken in found.values() for item in spoken])
     audio.mkdir()
-    sets = {}
+    sets, known = {}, set()
     for name, spoken in found.items():
         sets[name] = []
         for item in sorted(spoken, key=lambda s: s.id):
-            target = audio / f"{item.id}{item.audio.suffix.lower()}"
-            if target.exists():
+            if item.id in known:
                 raise UserError(f"{item.audio}: a second recording {item.id!r}; rename")
+            known.add(item.id)
+            target = audio / f"{item.id}{item.audio.suffix.lower()}"
             shutil.copyfile(item.audio, target)
             row = {"id": item.id, "text": item.text, "speaker": item.speaker}
             sets[name].append(row)
     return sets
+
+
+def check_recordings(paths: list[Path]) -> None:
+    """Read all, so that none stops stage 2.
+
+    Raises:
+        UserError: it names each that cannot be used.
+    """
+    from spft.data.audio import SAMPLE_RATE, read_audio
+
+    faults, long = {}, []
+    for path in paths:
+        try:
+            if len(read_audio(path)) > LONGEST_SECONDS * SAMPLE_RATE:
+                long.append(path)
+        except UserError as error:
+            faults[path.name] = str(error)
+    if faults:
+        _, first = faults.popitem()
+        others = f" (nor can {', '.join(faults)} be used)" if faults else ""
+        raise UserError(first + others)
+    if long:
+        print(f"warning: {len(long)} recordings of over {LONGEST_SECONDS} s, such as "
+              f"{long[0]}: the encoder hears little of what is so long; cut them at "
+              "pauses", file=sys.stderr)  # fmt: skip
 
 
 def held_out(

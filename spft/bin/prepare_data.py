@@ -185,7 +185,7 @@ def only_text(sets: dict[str, list], evaluation: list[Path]) -> dict[str, list]:
 def main() -> None:
     """Read, write, check for leaks, count."""
     from spft.data.kaldi import write_data_dir
-    from spft.data.leak import check_leak
+    from spft.data.leak import refuse_leaks
     from spft.data.split import sample
     from spft.data.stats import count
 
@@ -202,6 +202,11 @@ def main() -> None:
         }
     if args.text_only:
         sets = only_text(sets, [args.out / f"{domain}_{name}" for name in EVALUATION])
+    adaptation = sets.get("text/train")
+    for name in ("text/train", "text/dev"):
+        if adaptation is not None:
+            evaluation = [u for part in EVALUATION for u in sets.get(part, ())]
+            refuse_leaks(sets.get(name, ()), evaluation)
     folders = {
         name: write_data_dir(args.out / f"{domain}_{name}", utterances)
         for name, utterances in sets.items()
@@ -212,13 +217,6 @@ def main() -> None:
             shutil.copy(names, folders["text/train"])
         else:  # of an earlier preparation
             (folders["text/train"] / "names.txt").unlink(missing_ok=True)
-    adaptation = sets.get("text/train")
-    texts = [args.out / f"{domain}_{name}" / "text" for name in EVALUATION]
-    if adaptation is not None:
-        for name in ("text/train", "text/dev"):
-            check_leak(
-                folders[name] / "text", [path for path in texts if path.exists()]
-            )
     for name, utterances in sets.items():
         against = adaptation if not name.startswith("text/") else None
         print(f"{folders[name]}: {count(utterances, against)}")

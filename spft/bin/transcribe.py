@@ -55,17 +55,22 @@ def main() -> None:
     search = {"beam": args.beam, "batch_size": args.batch_size}
 
     from spft.data.own_domain import read_lexicon
+    from spft.pack import open_pack
     from spft.speech2text import Speech2Text
 
-    asr = Speech2Text.from_pretrained(
-        args.model, **{key: value for key, value in search.items() if value}
+    names = [name for name, _ in read_lexicon(args.names)] if args.names else []
+    pack = open_pack(args.model)
+    domains = args.domain.split(",") if args.domain else [next(iter(pack.domains))]
+    if unknown := sorted(set(domains) - pack.domains.keys()):
+        raise UserError(f"no domain {unknown[0]!r}; there is {', '.join(pack.domains)}")
+    asr = Speech2Text(
+        pack, domains[0], **{key: value for key, value in search.items() if value}
     )
     failed: list[str] = []
-    domains = args.domain.split(",") if args.domain else [asr.domain]
     for domain in domains:
         asr.use(domain)
-        if args.names:
-            asr.add_names(name for name, _ in read_lexicon(args.names))
+        if names:
+            asr.add_names(names)
         several = domain if len(domains) > 1 else None
         for path in paths:
             result = {"audio": str(path), "domain": domain}

@@ -26,8 +26,8 @@ def _is_cut(file: Path) -> bool:
         head = stream.read(12)
         if head[:4] == b"RIFF":
             declared = int.from_bytes(head[4:8], "little")
-            # Streams of unknown length say 0 or the largest number.
-            return declared not in (0, 0xFFFFFFFF) and declared + 8 > size
+            # Streams of unknown length say 0 or one of the largest numbers.
+            return 0 < declared < 0x7FFFF000 and declared + 8 > size
         if head[:4] == b"OggS":
             stream.seek(max(0, size - 65307))  # the longest page
             tail = stream.read()
@@ -78,7 +78,20 @@ def read_audio(path: str | Path, *, where: str | None = None) -> np.ndarray:
         )
     if channels > 1:
         _say_once(f"averaging {channels} channels", path)
-    mono = samples.mean(axis=1)
+    return check_samples(samples.mean(axis=1), rate, place)
+
+
+def check_samples(mono: np.ndarray, rate: int, place: str) -> np.ndarray:
+    """Samples ``[N]`` at 16 kHz, of samples ``[M]`` at ``rate`` Hz.
+
+    Args:
+        mono: samples, ±1.
+        rate: in Hz.
+        place: where they come from, for messages.
+
+    Raises:
+        UserError: shorter than 0.1 s, digital silence, or not finite.
+    """
     if not np.isfinite(mono).all():
         raise UserError(f"{place}: samples that are not finite; convert it again")
     if len(mono) < MIN_SECONDS * rate:
@@ -91,7 +104,7 @@ def read_audio(path: str | Path, *, where: str | None = None) -> np.ndarray:
     if rate != SAMPLE_RATE:
         import soxr
 
-        _say_once(f"resampling {rate} Hz to {SAMPLE_RATE} Hz", path)
+        _say_once(f"resampling {rate} Hz to {SAMPLE_RATE} Hz", place)
         mono = soxr.resample(mono, rate, SAMPLE_RATE)
     return np.ascontiguousarray(mono, dtype=np.float32)
 

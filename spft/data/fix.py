@@ -56,6 +56,13 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
                 f"{wavs.where(key)}: audio without text: {key!r} is not in "
                 f"{text.path}; add it there or remove the line"
             )
+    for table in (entities, spoken):
+        for key in table:
+            if key not in text:
+                raise UserError(
+                    f"{table.where(key)}: {key!r} is not in {text.path}; add it there "
+                    "or remove the line"
+                )
     write_data_dir(directory, utterances)
 
 

@@ -80,6 +80,22 @@ def check_leak(train_text: str | Path, eval_texts: Iterable[str | Path]) -> None
         )
 
 
+def refuse_leaks(train: Iterable[Utterance], evaluation: Iterable[Utterance]) -> None:
+    """Refuse adaptation text that holds an evaluation sentence, before it is written.
+
+    Raises:
+        UserError: names the first leaking sentence and how many there are.
+    """
+    sentences = {normalize(u.text): u.id for u in evaluation if u.text is not None}
+    leaks = find_leaks({u.id: u.text or "" for u in train}, sentences)
+    for key, sentence in leaks.items():
+        raise UserError(
+            f"adaptation text {key!r} holds the evaluation sentence {sentence!r} of "
+            f"{sentences[sentence]!r}; take it out of the corpus ({len(leaks)} such "
+            "sentences in all)"
+        )
+
+
 def remove_leaks(
     train: Sequence[Utterance], evaluation: Iterable[Utterance]
 ) -> tuple[list[Utterance], int]:

@@ -7,6 +7,7 @@ audio files with each one's transcript in ``<name>.txt`` beside it.
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
             rows.append(row["text"])
             try:
                 entities = [(e["text"], e["type"]) for e in row.get("entities", ())]
+                if not all(isinstance(x, str) and x for pair in entities for x in pair):
+                    raise TypeError
             except (KeyError, TypeError) as error:
                 raise UserError(
                     f'{where}: entities are [{{"type": …, "text": …}}, …], not '
@@ -201,8 +204,7 @@ def _spoken(
         raise UserError(
             f"{text_where or where}: no words; write what is said, or remove it"
         )
-    name = name.replace(" ", "_").replace("/", "_")
-    speaker = speaker.replace(" ", "_").replace("/", "_")
+    name, speaker = (re.sub(r"[^\w.'-]+", "_", word) for word in (name, speaker))
     # Kaldi wants utterance ids to begin with the speaker.
     name = name if name.startswith(speaker) else f"{speaker}-{name}"
     return Spoken(name, text, speaker, audio)

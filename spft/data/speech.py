@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from spft.errors import UserError
+
 
 @dataclass(frozen=True)
 class SpeechSource:
@@ -105,6 +107,10 @@ def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
     frames = dump / folder.name
     if (frames / "feats.scp").exists():
         lengths = read_table(frames / "utt2num_frames")
+        if lengths.keys() != read_table(folder / "wav.scp").keys():
+            raise UserError(
+                f"{frames}: of other utterances than {folder}/wav.scp; run stage 2"
+            )
         sizes = {utterance: int(n) for utterance, n in lengths.items()}
         first_pass = frames / "first_pass"
         return SpeechSource(

@@ -45,6 +45,12 @@ def unique(utterances: Iterable[Utterance]) -> list[Utterance]:
     return list(seen.values())
 
 
+def others(utterances: Iterable[Utterance], known: list[Utterance]) -> list[Utterance]:
+    """Those of ``utterances`` whose text none of ``known`` has."""
+    texts = {utterance.text for utterance in known}
+    return [utterance for utterance in utterances if utterance.text not in texts]
+
+
 def cover(utterances: list[Utterance], size: int) -> list[Utterance]:
     """At most ``size`` utterances that hold as many different words as they may.
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from spft.errors import UserError
+
 
 class DevSet:
     """What is to be recognised in a data directory, and how much of it is wrong.
@@ -12,19 +14,26 @@ class DevSet:
 
     Attributes:
         measure: "wer" or "eer".
+
+    Raises:
+        UserError: there is nothing to be recognised.
     """
 
     def __init__(self, folder: Path):
-        from spft.data.entities import read_entities
-        from spft.data.table import read_table
+        from spft.scoring.inputs import read_transcripts, reference_entities
 
         self.transcripts, self.entities = {}, {}
         if (folder / "text").exists():
-            self.measure, self.transcripts = "wer", read_table(folder / "text")
-            self._total = sum(len(text.split()) for text in self.transcripts.values())
+            self.measure, self.transcripts = "wer", read_transcripts(folder / "text")
+            self._total = sum(map(len, self.transcripts.values()))
         else:
-            self.measure, self.entities = "eer", read_entities(folder / "entities")
+            self.measure = "eer"
+            self.entities = reference_entities(folder / "entities", None)
             self._total = sum(map(len, self.entities.values()))
+        if not self._total:
+            raise UserError(
+                f"{folder}: neither words nor entities to choose weights by"
+            )
 
     def errors(self, utterance: str, text: str) -> float:
         """Wrong words or entities of a hypothesis, in percent of the whole set's."""
@@ -35,7 +44,7 @@ class DevSet:
 
         words = normalize(text)
         if self.transcripts:
-            found = jiwer.process_words(self.transcripts[utterance], words)
+            found = jiwer.process_words(" ".join(self.transcripts[utterance]), words)
             wrong = found.substitutions + found.deletions + found.insertions
         else:
             entities = {utterance: self.entities.get(utterance, ())}

@@ -48,7 +48,7 @@ def read_scoring_set(data: Path, decode: Path) -> ScoringSet:
     if (data / "text").is_file():
         refs = read_transcripts(data / "text")
     if (data / "entities").is_file():
-        entities = _reference_entities(data / "entities", refs)
+        entities = reference_entities(data / "entities", refs)
     if refs is not None:
         expected = sorted(refs)
     elif entities is not None:
@@ -68,9 +68,12 @@ def read_scoring_set(data: Path, decode: Path) -> ScoringSet:
     )
 
 
-def _reference_entities(
-    path: Path, refs: Transcripts | None
-) -> dict[str, list[Entity]]:
+def reference_entities(path: Path, refs: Transcripts | None) -> dict[str, list[Entity]]:
+    """Read ``entities``, normalised; without transcripts their spans are left out.
+
+    Raises:
+        UserError: one has no words, no transcript, or is not what stands in its span.
+    """
     lines = read_table(path)
     entities = {}
     for utt, items in read_entities(path).items():

@@ -14,7 +14,7 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
 
     Args:
         experiments: the rows of each, as :func:`spft.scoring.collect.collect` gives
-            them. What is not trained anew, base and first pass, is left out.
+            them. What nothing of is trained anew, base and first pass, is left out.
 
     Raises:
         UserError: the experiments have no such row in common.
@@ -23,7 +23,8 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
     shared = [key for key in found[0] if all(key in rows for rows in found)]
     cells = []
     for key in shared:
-        if found[0][key].row.system in ("base", "first_pass"):
+        row = found[0][key].row
+        if row.system == "first_pass" or (row.system, row.tag) == ("base", "plain"):
             continue
         scores = [rows[key].scores for rows in found]
         rates = (_rates([s[name] for s in scores]) for name in ("wer", "eer"))

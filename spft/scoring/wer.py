@@ -40,7 +40,7 @@ def read_trn(path: Path) -> Transcripts:
     """Read what :func:`write_trn` wrote: utterance -> words."""
     transcripts = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        words, found, tail = line.rpartition("(")
+        words, found, tail = line.rpartition(" (")  # an id may hold brackets
         if not found or "-" not in tail or not tail.endswith(")"):
             raise UserError(f"{path}:{number}: no (speaker-utterance) id; score again")
         transcripts[tail[:-1].partition("-")[2]] = tuple(words.split())

@@ -99,9 +99,10 @@ class DecodeConfig:
             return str(error)
         if key in ("beam", "batch_size", "pre_beam") and value < 1:
             return "is less than 1"
-        grids = value.values() if isinstance(value, dict) else [value]
-        if any(isinstance(grid, list) and not grid for grid in grids):
+        grids = [*value.values()] if isinstance(value, dict) else [value]
+        if not grids or any(isinstance(grid, list) and not grid for grid in grids):
             return "leaves nothing to choose from"
-        if isinstance(value, int | float) and value < 0 and key != "length_bonus":
+        numbers = [n for g in grids for n in (g if isinstance(g, list) else [g])]
+        if key != "length_bonus" and min(numbers) < 0:
             return "is negative"
         return None

@@ -1,6 +1,7 @@
 """What a decode leaves on disk: hypotheses, n-best lists, how they were made."""
 
 import argparse
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -75,6 +76,7 @@ def find_sets(folders: Iterable[Path], dump: Path) -> dict[Path, SpeechSource]:
     for folder in folders:
         if not (folder / "wav.scp").exists():
             raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")
+        audio_seconds(folder)  # now: after hours of decoding it would be a pity
     return {folder: find_speech(folder, dump) for folder in folders}
 
 
@@ -102,7 +104,9 @@ def checksums(
     if "ngram" in external:
         files.append(external["ngram"] / "ngram.arpa")
     for folder in sets:
-        files += [folder / "wav.scp", dump / folder.name / "first_pass"]
+        frames = dump / folder.name
+        # The last stands for the audio files, of which the list may be as before.
+        files += [folder / "wav.scp", frames / "first_pass", frames / ".done"]
     return {str(path): sha256(path) for path in files if path.exists()}
 
 
@@ -178,11 +182,21 @@ def read_results(out: Path, speech: SpeechSource) -> dict[str, list[Hypothesis]]
     return results
 
 
+@functools.cache
+def audio_seconds(folder: Path) -> float:
+    """How much audio a data directory lists.
+
+    Raises:
+        UserError: a file is missing or no audio.
+    """
+    return sum(duration(path) for path in read_table(folder / "wav.scp").values())
+
+
 def timing(
     folder: Path, results: Mapping[str, list], seconds: float
 ) -> dict[str, float]:
     """How long it took to decode ``folder``, and how much that was."""
-    audio = sum(duration(path) for path in read_table(folder / "wav.scp").values())
+    audio = audio_seconds(folder)
     tokens = sum(len(nbest[0].tokens) for nbest in results.values() if nbest)
     found = {"seconds": round(seconds, 2), "audio_seconds": round(audio, 2)}
     return found | {"rtf": round(seconds / audio, 4), "tokens": tokens}

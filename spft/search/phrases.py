@@ -4,12 +4,16 @@ A name that the encoder misheard is often in no hypothesis, and then no language
 can prefer it. But it may stand in the domain's text.
 """
 
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 LONGEST = 4  # words of a phrase where the text's entities are not known
+NEAR = (0.2, 0.35)  # distances to look within first
+REMEMBERED = 1000  # spellings
 REPLACED = 6  # words at most, one more than the longest phrase has if that is fewer
 
 
@@ -18,14 +22,20 @@ class Phrases:
 
     Args:
         phrases: of any number of words each, normalised.
-        distance: how much of the longer of two spellings may differ (0 to 1), counted
+        distance: share of the longer of two spellings that may differ, below 1, counted
             in letters without spaces.
     """
 
     def __init__(self, phrases: Iterable[str], distance: float = 0.5):
         self.phrases = sorted(set(phrases) - {""})
         self.distance = distance
-        self._letters = [phrase.replace(" ", "") for phrase in self.phrases]
+        letters = [phrase.replace(" ", "") for phrase in self.phrases]
+        self._numbers = np.array(
+            sorted(range(len(letters)), key=lambda i: len(letters[i])), dtype=int
+        )
+        self._letters = [letters[i] for i in self._numbers]
+        self._lengths = [len(word) for word in self._letters]
+        self._known: dict[float, dict[str, tuple]] = {}
         longest = max((len(phrase.split()) for phrase in self.phrases), default=0)
         self._longest = min(longest + 1, REPLACED)  # names are heard as more words
 
@@ -64,33 +74,65 @@ class Phrases:
 
     def variants(self, text: str, count: int) -> list[str]:
         """The ``count`` closest texts with one run of words changed for a phrase."""
-        from rapidfuzz.distance import Levenshtein
-        from rapidfuzz.process import cdist
-
         words = text.split() if count > 0 else []
         spans = [
             (i, j)
             for i in range(len(words))
             for j in range(i + 1, min(len(words), i + self._longest) + 1)
         ]
-        if not spans or not self.phrases:
+        found: list[str] = []
+        for limit in (*(c for c in NEAR if c < self.distance), self.distance):
+            if len(found) < count:  # else further phrases are not among the closest
+                found = self._variants(words, spans, limit, count)
+        return found
+
+    def _variants(
+        self, words: list[str], spans: list[tuple[int, int]], limit: float, count: int
+    ) -> list[str]:
+        near = self._near({"".join(words[i:j]) for i, j in spans}, limit)
+        hits = [near["".join(words[i:j])] for i, j in spans]
+        if not hits:
             return []
-        distances = cdist(
-            ["".join(words[i:j]) for i, j in spans],
-            self._letters,
-            scorer=Levenshtein.normalized_distance,
-            score_cutoff=self.distance,
-            dtype=np.float32,
-        )
-        found: dict[str, float] = {}
-        rows, columns = np.nonzero(distances <= self.distance)
-        values = distances[rows, columns]
-        for k in np.argsort(values, kind="stable").tolist():
+        rows = np.repeat(np.arange(len(hits)), [len(phrases) for phrases, _ in hits])
+        phrases, distances = map(np.concatenate, zip(*hits, strict=True))
+        text, found = " ".join(words), {}
+        for k in np.lexsort((phrases, rows, distances)).tolist():
             i, j = spans[rows[k]]
-            changed = [*words[:i], self.phrases[columns[k]], *words[j:]]
+            changed = [*words[:i], self.phrases[phrases[k]], *words[j:]]
             variant = " ".join(changed)
-            if variant != text and variant not in found:
-                found[variant] = float(values[k])
+            if variant != text:
+                found[variant] = None
                 if len(found) == count:
                     break
         return list(found)
+
+    def _near(self, spellings: set[str], limit: float) -> dict[str, tuple]:
+        """Numbers of the phrases within ``limit`` of each spelling, and how far.
+
+        Only phrases of similar length are compared; what was asked of late is kept, for
+        most of a text's runs of words are those of its variants too.
+        """
+        from rapidfuzz.distance import Levenshtein
+        from rapidfuzz.process import cdist
+
+        known = self._known.setdefault(limit, {})
+        if len(known) > REMEMBERED:
+            known.clear()
+        new = sorted(spellings - known.keys(), key=len)
+        while new:
+            shortest = len(new[0])
+            size = bisect_right(new, shortest * 1.3, key=len)
+            band, new = new[:size], new[size:]
+            low = bisect_left(self._lengths, math.floor(shortest * (1 - limit)))
+            high = bisect_right(self._lengths, math.ceil(len(band[-1]) / (1 - limit)))
+            distances = cdist(
+                band,
+                self._letters[low:high],
+                scorer=Levenshtein.normalized_distance,
+                score_cutoff=limit,
+                dtype=np.float32,
+            )
+            for spelling, row in zip(band, distances, strict=True):
+                near = np.nonzero(row <= limit)[0]
+                known[spelling] = self._numbers[low + near], row[near]
+        return {spelling: known[spelling] for spelling in spellings}

@@ -84,8 +84,9 @@ def test_leak_is_refused(corpus, tmp_path):
     result = run("prepare_data", *args)
     assert result.returncode == 1
     assert "holds the evaluation sentence 'put abba on'" in result.stderr
-    assert "music_dev/text:1" in result.stderr
+    assert "adaptation text 'z'" in result.stderr
     assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "d").exists()  # stage 2 would take it
 
 
 def test_text_only_drops_what_the_test_sets_hold(corpus, tmp_path):

@@ -74,6 +74,12 @@ def test_trn_round_trip_and_bad_lines(tmp_path):
         read_trn(tmp_path / "b.trn")
 
 
+def test_ids_may_hold_brackets(tmp_path):
+    words = {"call_(1)": ("go", "on"), "b": ()}
+    write_trn(tmp_path / "a.trn", words, {"call_(1)": "a-(2)", "b": "b"})
+    assert read_trn(tmp_path / "a.trn") == words
+
+
 def test_references_without_words(tmp_path):
     with pytest.raises(UserError, match="hold no words"):
         score_wer({"u": ()}, {"u": ("a",)}, {"u": "s"}, tmp_path)

@@ -57,6 +57,17 @@ def test_what_a_decode_is_made_of(tmp_path):
     assert not decodes.is_finished(out, made_of(), resume=True)
 
 
+def test_features_of_other_utterances(tmp_path):
+    data, frames = tmp_path / "set", tmp_path / "dump" / "set"
+    for folder in (data, frames):
+        folder.mkdir(parents=True)
+    (data / "wav.scp").write_text("a a.wav\nb b.wav\n")
+    (frames / "feats.scp").write_text("a feats.ark:2\n")
+    (frames / "utt2num_frames").write_text("a 7\n")
+    with pytest.raises(UserError, match="dump/set: of other utterances .* run stage 2"):
+        find_speech(data, tmp_path / "dump")
+
+
 def test_systems_and_sets_that_are_not_there(tmp_path, tiny_data):
     (tmp_path / "model.safetensors").touch()
     two = [f"a={tmp_path}", f"b={tmp_path}"]

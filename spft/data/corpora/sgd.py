@@ -13,7 +13,7 @@ from spft.data.corpora.files import read_json
 from spft.data.leak import remove_leaks
 from spft.data.normalize import spell_out
 from spft.data.spans import locate
-from spft.data.split import hold_out, sample, unique
+from spft.data.split import hold_out, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
@@ -86,13 +86,12 @@ def read_sgd(
     parts = {
         name: read_part(source / name, services) for name in ("train", "dev", "test")
     }
-    evaluation = {
-        name: sample(unique(u for u in parts[name] if u.entities), size)
-        for name, size in zip(("dev", "test"), sizes, strict=True)
-    }
-    train, leaks = remove_leaks(
-        unique(parts["train"]), evaluation["dev"] + evaluation["test"]
+    dev, test = (
+        unique(u for u in parts[name] if u.entities) for name in ("dev", "test")
     )
+    test = sample(test, sizes[1])
+    dev = sample(others(dev, test), sizes[0])
+    train, leaks = remove_leaks(unique(parts["train"]), dev + test)
     _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
     text_train, text_dev = hold_out(train, 0.05)
-    return {"text/train": text_train, "text/dev": text_dev, **evaluation}
+    return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}

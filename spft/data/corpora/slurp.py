@@ -7,7 +7,7 @@ from pathlib import Path
 from spft.data.corpora.files import read_jsonl
 from spft.data.leak import remove_leaks
 from spft.data.spans import locate
-from spft.data.split import hold_out, sample, unique
+from spft.data.split import hold_out, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
@@ -92,8 +92,8 @@ def read_slurp(
         )
         train, dev = hold_out(read_file(folder / "devel.jsonl", audio), 0.2, "dev ")
         train = [Utterance(u.id, u.text, entities=u.entities) for u in train]
-    dev = sample(dev, sizes[0])
     test = sample(read_file(folder / "test.jsonl", audio), sizes[1])
+    dev = sample(others(dev, test), sizes[0])
     train, leaks = remove_leaks(train, dev + test)
     _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
     text_train, text_dev = hold_out(train, 0.05)
