@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import sys
 from itertools import batched
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
     import kaldiio
     from tqdm import tqdm
 
-    from spft.data.audio import read_audio
+    from spft.data.audio import LONG_SECONDS, SAMPLE_RATE, read_audio
     from spft.data.normalize import normalize
     from spft.data.table import read_table
 
@@ -136,7 +137,7 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
         shutil.rmtree(out)  # of another list of files
     out.mkdir(parents=True)
     utterances = read_table(table)
-    lengths, first_pass = {}, {}
+    lengths, first_pass, long = {}, {}, []
     # The index gets its name last: features without it count as not there.
     index, unfinished = out / "feats.scp", out / ".feats.scp.tmp"
     chosen = list(utterances)[shard - 1 :: shards]
@@ -149,6 +150,8 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
             for utterance in batch:
                 where = utterances.where(utterance)
                 waveform = read_audio(utterances[utterance], where=where)
+                if len(waveform) > LONG_SECONDS * SAMPLE_RATE:
+                    long.append(utterance)
                 rows[utterance] = encoder.encode(waveform)
                 writer(utterance, rows[utterance])
                 bar.update()
@@ -159,6 +162,10 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
         with atomic_write(out / name) as stream:
             stream.writelines(f"{u} {x}".rstrip() + "\n" for u, x in column.items())
     unfinished.rename(index)
+    if long:
+        print(f"warning: {table}: {len(long)} utterances of over {LONG_SECONDS} s "
+              f"({long[0]}, …), of which the encoder hears less; cut them at pauses",
+              file=sys.stderr)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from spft.errors import UserError, run
 # Folders of exp/ and data/ beside those of domains; presets have one each as well.
 RESERVED = {"base", "baseline", "general", "librispeech", "log", "real", "report"}
 RESERVED |= {"routes", "studies"}
-LONGEST_SECONDS = 30  # of a recording: transcribe cuts at 20
 LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 
@@ -147,12 +146,12 @@ def check_recordings(paths: list[Path]) -> None:
     Raises:
         UserError: it names each that cannot be used.
     """
-    from spft.data.audio import SAMPLE_RATE, read_audio
+    from spft.data.audio import LONG_SECONDS, SAMPLE_RATE, read_audio
 
     faults, long = {}, []
     for path in paths:
         try:
-            if len(read_audio(path)) > LONGEST_SECONDS * SAMPLE_RATE:
+            if len(read_audio(path)) > LONG_SECONDS * SAMPLE_RATE:
                 long.append(path)
         except UserError as error:
             faults[path.name] = str(error)
@@ -161,7 +160,7 @@ def check_recordings(paths: list[Path]) -> None:
         others = f" (nor can {', '.join(faults)} be used)" if faults else ""
         raise UserError(first + others)
     if long:
-        print(f"warning: {len(long)} recordings of over {LONGEST_SECONDS} s, such as "
+        print(f"warning: {len(long)} recordings of over {LONG_SECONDS} s, such as "
               f"{long[0]}: the encoder hears little of what is so long; cut them at "
               "pauses", file=sys.stderr)  # fmt: skip
 

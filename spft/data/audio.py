@@ -9,6 +9,7 @@ from spft.errors import UserError
 
 SAMPLE_RATE = 16000
 MIN_SECONDS = 0.1
+LONG_SECONDS = 30  # encoders hear less of what is longer; transcribe cuts at 20
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
 

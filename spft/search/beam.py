@@ -34,7 +34,6 @@ class BeamSearchConfig:
 
     Attributes:
         beam: hypotheses kept per utterance.
-        nbest: hypotheses returned per utterance; None means ``beam``.
         length_penalty: the exponent of the length that the score is divided by.
         length_bonus: added per token, against deletions.
         early_stopping: True stops at ``beam`` finished hypotheses; False also asks that
@@ -47,7 +46,6 @@ class BeamSearchConfig:
     """
 
     beam: int = 4
-    nbest: int | None = None
     length_penalty: float = 1.0
     length_bonus: float = 0.0
     early_stopping: bool | Literal["never"] = False
@@ -58,8 +56,6 @@ class BeamSearchConfig:
     def __post_init__(self):
         if self.beam < 1:
             raise ValueError(f"beam must be at least 1, not {self.beam}")
-        if self.nbest is not None and not 1 <= self.nbest <= self.beam:
-            raise ValueError(f"nbest must be 1..beam ({self.beam}), not {self.nbest}")
         if self.pre_beam < 2 * self.beam:
             # Below that the partial scorers would prune what the search may still need.
             raise ValueError(f"pre_beam must be at least 2 * beam, not {self.pre_beam}")
@@ -121,7 +117,7 @@ class BeamSearch:
 
         Returns:
             For each utterance its n-best hypotheses, best first. There may be fewer
-            than ``nbest`` where the vocabulary or the limit allow no more.
+            than ``beam`` where the vocabulary or the limit allow no more.
         """
         if len(max_tokens) != prefix.batch_size or min(max_tokens, default=1) < 1:
             raise ValueError("max_tokens: one number of at least 1 for each utterance")
@@ -138,7 +134,7 @@ class BeamSearch:
             if rows is None:
                 break
             logits = self._forward(beams, rows)
-        return [hypotheses[: self.config.nbest] for hypotheses in finished]
+        return finished
 
     def _start(self, prefix: Prefix) -> tuple[Tensor, _Beams]:
         """Run ``[prefix][bos]`` once per utterance; one empty hypothesis each."""

@@ -215,7 +215,7 @@ def test_eos_is_a_candidate_beyond_the_pre_beam():
 
 
 @pytest.mark.parametrize(
-    "options", [{"beam": 0}, {"nbest": 5}, {"pre_beam": 7}, {"early_stopping": "no"}]
+    "options", [{"beam": 0}, {"pre_beam": 7}, {"early_stopping": "no"}]
 )
 def test_bad_config(options):
     with pytest.raises(ValueError):
