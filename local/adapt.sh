@@ -2,30 +2,32 @@
 # Stages 4 to 7 of run.sh, for one domain; it sources this.
 
 check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
-    local method set sentences="$data/$1_text/train/text"
+    local method set text=$data/$1_text
     if [ "$stop_stage" -ge 7 ] && [ "$encoder" = cached ]; then
         for set in "$1_test" "${general}_test"; do need "$dump/$set/feats.scp" 2; done
         [ "$fusion" = false ] || need "$dump/${general}_dev/feats.scp" 2
     fi
     case $stage in
-        4) need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1 ;;
+        4) need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1 ;;
         5)
-            need "$exp/baseline/model.safetensors" 3 && need "$sentences" 1
+            need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1
             if [[ $methods =~ soft_prompt ]]; then
                 need "$exp/$1/prompt/model.safetensors" 4
             fi
             ;;
-        6) need "$sentences" 1 ;;
+        6) need "$text/train/text" 1 ;;
         7)
             for method in $methods; do
                 need "$exp/$1/$method/model.safetensors" 5
             done
             [ "$fusion" = false ] || need "$exp/$1/ngram/ngram.arpa" 6
+            [ ! -e "$text/train/names.txt" ] || need "$text/lm/text" 6
             ;;
     esac
 }
 
-# What follows is for `domain`, whose adaptation text and its dev part are `text`.
+# What follows is for `domain`: its adaptation text and its dev part are `text`, its LMs'
+# text `sentences`.
 
 tune_prompt() { # stage 4
     local options=()
@@ -63,17 +65,22 @@ tune_decoder() { # tune_decoder METHOD: stage 5
 
 train_lms() { # stage 6
     local lm=$exp/$domain/lm ngram=$exp/$domain/ngram made_of
-    made_of="seed $seed, $(cat "${text[@]/%//text}" "$(conf lm.yaml "$domain")" | cksum)"
+    if [ "$sentences" != "${text[0]}" ]; then
+        do_run python -m spft.bin.add_names --text "${text[0]}" --out "$sentences" \
+            --not-in "$data/${domain}_dev" "$data/${domain}_test"
+    fi
+    made_of="seed $seed, $(cat "$sentences/text" "${text[1]}/text" \
+        "$(conf lm.yaml "$domain")" | cksum)"
     if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] &&
         finished "$ngram/ngram.arpa"; then
         return
     fi
     rm -rf "$lm" "$ngram"
-    do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
+    do_run python -m spft.bin.prepare_lm --text "$sentences/text" \
         --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data" --seed "$seed"
     do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
         --data "$lm/data" --output_dir "$lm" --ngpu "$ngpu" --seed "$seed"
-    do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
+    do_run python -m spft.bin.train_ngram --text "$sentences/text" \
         --tokenizer "$llm" --out "$ngram"
     echo "$made_of" >"$ngram/made_of"
 }
@@ -98,7 +105,7 @@ decode_systems() { # stage 7; `tests`: what is to be decoded
         dev_sets=("$dev" "$general_dev")
         [ "$protect" = true ] || dev_sets=("$dev")
         each_system second_pass "${options[@]}" "${lms[@]}" --data "${tests[@]}" \
-            --tune "${dev_sets[@]}" --phrases "${text[0]}"
+            --tune "${dev_sets[@]}" --phrases "$sentences"
     elif [ -e "$dev/wav.scp" ]; then # stage 9 packs what is best there
         each_system decode "${options[@]}" --data "${tests[@]}" --tune "$dev"
     else
@@ -138,7 +145,8 @@ score_systems() { # stage 7
 adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 method system tag tags=(plain lm second) stale
     local text=("$data/$1_text/train" "$data/$1_text/dev")
-    local tests=("$data/$1_test" "$data/${general}_test")
+    local tests=("$data/$1_test" "$data/${general}_test") sentences=${text[0]}
+    [ ! -e "$sentences/names.txt" ] || sentences=$data/$1_text/lm # with those names
     [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
         stale=("${tags[@]}")
