@@ -3,8 +3,8 @@
     python -m spft.bin.add_names --text data/music_text/train --out data/music_text/lm \
         --not-in data/music_dev data/music_test
 
-The list is ``names.txt`` beside the text: a name a line, a tab before its type if it has
-one. See :mod:`spft.data.slots`.
+The list is ``names.txt`` beside the text: a name a line, a tab before its type if it
+has one. See :mod:`spft.data.slots`.
 """
 
 import argparse
