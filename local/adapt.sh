@@ -26,8 +26,8 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     esac
 }
 
-# What follows is for `domain`: its adaptation text and its dev part are `text`, its LMs'
-# text `sentences`.
+# What follows is for `domain`: its adaptation text and its dev part are `text`, the
+# text of its n-gram and of its second pass `sentences`.
 
 tune_prompt() { # stage 4
     local options=()
@@ -69,14 +69,15 @@ train_lms() { # stage 6
         do_run python -m spft.bin.add_names --text "${text[0]}" --out "$sentences" \
             --not-in "$data/${domain}_dev" "$data/${domain}_test"
     fi
-    made_of="seed $seed, $(cat "$sentences/text" "${text[1]}/text" \
-        "$(conf lm.yaml "$domain")" | cksum)"
+    made_of="seed $seed, $(cat "${text[@]/%//text}" "$(conf lm.yaml "$domain")" | cksum)"
+    # Not the LSTM: a list may be long, and dev gives that little weight beside the n-gram.
+    [ "$sentences" = "${text[0]}" ] || made_of+=", $(cksum <"$sentences/text")"
     if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] &&
         finished "$ngram/ngram.arpa"; then
         return
     fi
     rm -rf "$lm" "$ngram"
-    do_run python -m spft.bin.prepare_lm --text "$sentences/text" \
+    do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
         --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data" --seed "$seed"
     do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
         --data "$lm/data" --output_dir "$lm" --ngpu "$ngpu" --seed "$seed"

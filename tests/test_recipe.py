@@ -217,7 +217,7 @@ def test_stages_5_to_7_alone(recipe, tiny):
     assert result.returncode == 0, result.stderr[-3000:]
     finished = re.findall(r"finished already: (\S+)", result.stderr)
     assert finished == ["exp/tiny/music/ngram"]
-    # A list of names is text for the LMs.
+    # A list of names is text for the n-gram.
     names = ROOT / "data/tiny/music_text/train/names.txt"
     names.write_text("Zzyzx\ttrack\n")
     result = recipe("--preset", "tiny", "--domains", "music", "--stage", "6",

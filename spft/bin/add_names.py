@@ -1,4 +1,4 @@
-"""Text for the LMs of a domain: its own, and a sentence for each listed name.
+"""Text for the n-gram of a domain: its own, and a sentence for each listed name.
 
     python -m spft.bin.add_names --text data/music_text/train --out data/music_text/lm \
         --not-in data/music_dev data/music_test
