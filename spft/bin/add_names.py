@@ -9,6 +9,7 @@ has one. See :mod:`spft.data.slots`.
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -33,21 +34,28 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Read, make and write."""
+    from spft.data.entities import Entity
     from spft.data.kaldi import read_data_dir, write_data_dir
-    from spft.data.own_domain import read_lexicon
+    from spft.data.own_domain import Lexicon, read_lexicon
     from spft.data.slots import sentences_of_names
     from spft.data.table import read_table
 
     args = get_parser().parse_args()
-    names = args.text / "names.txt"
-    if not names.exists():
-        raise UserError(f"{names}: not found; it is the list of names to be added")
-    text = read_data_dir(args.text, audio=False)
+    path = args.text / "names.txt"
+    if not path.exists():
+        raise UserError(f"{path}: not found; it is the list of names to be added")
+    names = list(read_lexicon(path))
+    lexicon, text = Lexicon(names), []
+    for utterance in read_data_dir(args.text, audio=False):
+        if utterance.entities is None:  # nobody said what is a name in it
+            found = (Entity(**fields) for fields in lexicon.find(utterance.text))
+            utterance = replace(utterance, entities=tuple(found))
+        text.append(utterance)
     tables = [d / "text" for d in args.not_in if (d / "text").exists()]
-    evaluation = [line for path in tables for line in read_table(path).values()]
-    made = sentences_of_names(text, read_lexicon(names), evaluation)
+    evaluation = [line for table in tables for line in read_table(table).values()]
+    made = sentences_of_names(text, names, evaluation)
     write_data_dir(args.out, [*text, *made])
-    shutil.copy(names, args.out)
+    shutil.copy(path, args.out)
     print(f"{args.out}: {len(text)} sentences and {len(made)} for names of the list")
 
 

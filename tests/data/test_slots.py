@@ -59,3 +59,8 @@ def test_the_command(tmp_path, monkeypatch):
     made = read_data_dir(out, audio=False)
     assert len(made) == 5 and set(TEXT) <= set(made)
     assert {"waterloo", "rome", "queen"} <= set(Phrases.of(out).phrases)
+    (text / "entities").unlink()  # then the list says what is a name
+    (text / "names.txt").write_text("Waterloo\ttrack\nYesterday\ttrack\n")
+    monkeypatch.setattr("sys.argv", [*command[:3], "--out", str(out)])
+    add_names.main()
+    assert "name-waterloo put on waterloo\n" in (out / "text").read_text()
