@@ -87,8 +87,10 @@ class Speech2Text:
                 f"domain {self.domain!r} has no second pass, which looks for names; "
                 "run stage 7 with external LMs, then pack it again"
             )
-        known = self.phrases.phrases
-        self.phrases = Phrases([*known, *(normalize(name) for name in names)])
+        phrases = self.phrases
+        known = set(phrases.phrases) - phrases.new
+        new = phrases.new.union(normalize(name) for name in names)
+        self.phrases = Phrases(known, new)
 
     def use(self, domain: str) -> None:
         """Change to another domain: its adapter and its LMs."""

@@ -5,7 +5,8 @@
 
 Each row is a folder, or NAME=FOLDER, with ``decode_<tag>/<set>/score.json`` (the second
 pass if there is one, else with LMs, else plain), that a stage was trained into or that
-holds a folder of each stage. The first is what the others are tested against.
+holds a folder of each stage; or it is such a ``decode_<tag>``. The first is what the
+others are tested against.
 """
 
 import argparse
@@ -89,8 +90,7 @@ def main() -> None:
 
 def find_decode(row: Path, name: str) -> Path:
     """Where a row's scores of the set ``name`` are."""
-    for tag in TAGS:
-        folder = row / f"decode_{tag}" / name
+    for folder in (row / name, *(row / f"decode_{tag}" / name for tag in TAGS)):
         if (folder / "score.json").is_file():
             return folder
     raise UserError(

@@ -6,14 +6,18 @@ can prefer it. But it may stand in the domain's text.
 
 import math
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from spft.data.split import fraction
+
 LONGEST = 4  # words of a phrase where the text's entities are not known
 NEAR = (0.2, 0.35)  # distances to look within first
 REMEMBERED = 1000  # spellings
+STAND_INS = 16
 REPLACED = 6  # words at most, one more than the longest phrase has if that is fewer
 
 
@@ -22,13 +26,25 @@ class Phrases:
 
     Args:
         phrases: of any number of words each, normalised.
+        new: those of them that the language models have not met.
         distance: share of the longer of two spellings that may differ, below 1, counted
             in letters without spaces.
     """
 
-    def __init__(self, phrases: Iterable[str], distance: float = 0.5):
-        self.phrases = sorted(set(phrases) - {""})
+    def __init__(
+        self,
+        phrases: Iterable[str],
+        new: Iterable[str] = (),
+        distance: float = 0.5,
+    ):
+        known = set(phrases) - {""}
+        self.new = set(new) - known - {""}
+        self.phrases = sorted(known | self.new)
         self.distance = distance
+        self._new: dict[str, list[list[str]]] = defaultdict(list)  # by first word
+        for name in sorted(self.new, key=len, reverse=True):
+            self._new[name.split()[0]].append(name.split())
+        self._stand_ins = sorted(known, key=fraction)[:STAND_INS]
         letters = [phrase.replace(" ", "") for phrase in self.phrases]
         self._numbers = np.array(
             sorted(range(len(letters)), key=lambda i: len(letters[i])), dtype=int
@@ -85,6 +101,31 @@ class Phrases:
             if len(found) < count:  # else further phrases are not among the closest
                 found = self._variants(words, spans, limit, count)
         return found
+
+    def stand_ins(self, text: str) -> list[str]:
+        """The text with known phrases in the place of its new ones, one after another.
+
+        Itself alone if nothing in it is new.
+        """
+        words, at = text.split(), 0
+        parts: list[str | None] = []
+        while at < len(words):
+            found = next(
+                (
+                    n
+                    for n in self._new.get(words[at], ())
+                    if words[at : at + len(n)] == n
+                ),
+                None,
+            )
+            parts.append(None if found else words[at])
+            at += len(found or [0])
+        if None not in parts or not self._stand_ins:
+            return [text]
+        return [
+            " ".join(name if part is None else part for part in parts)
+            for name in self._stand_ins
+        ]
 
     def _variants(
         self, words: list[str], spans: list[tuple[int, int]], limit: float, count: int

@@ -7,6 +7,7 @@ judges these and the n-best list alike, with weights of their own, chosen on the
 development set.
 """
 
+import math
 from collections.abc import Collection, Mapping
 
 import torch
@@ -165,14 +166,37 @@ class SecondPass:
         only: Collection[str] = ("ctc", *LANGUAGE_MODELS),
     ) -> dict[str, list[float]]:
         """What CTC head and external LMs say."""
-        llm, found = self.recognizer.llm, {}
+        found = {}
         if letters is not None and "ctc" in only:
             found["ctc"] = score_texts(letters, texts, ALPHABET).tolist()
         for name in self.recognizer.scorers.keys() & set(only):
-            scorer = self.recognizer.scorers[name]
-            scores = score_tokens(scorer, tokens, llm.bos, llm.eos, llm.device)
-            found[name] = scores.tolist()
+            found[name] = self._language_model(name, texts, tokens)
         return found
+
+    def _language_model(
+        self, name: str, texts: list[str], tokens: list[list[int]]
+    ) -> list[float]:
+        """Log-probabilities by an external LM, of new names as of others of their kind.
+
+        A class's share of a context is the sum of its members', so a member that was
+        not met is likely as the others are on the mean.
+        """
+        llm, scorer = self.recognizer.llm, self.recognizer.scorers[name]
+        bonus = self.config.lm_length_bonus
+        groups = [
+            [row] if stand_ins == [text] else [llm.encode(t) for t in stand_ins]
+            for text, row in zip(texts, tokens, strict=True)
+            for stand_ins in [self.phrases.stand_ins(text)]
+        ]
+        rows = [row for group in groups for row in group]
+        scores = score_tokens(scorer, rows, llm.bos, llm.eos, llm.device)
+        # The bonus that ranking gives the text's own tokens is that of its stand-in's.
+        scores += bonus * torch.tensor([len(row) for row in rows], device=llm.device)
+        means = [
+            (part.logsumexp(0) - math.log(len(part))).item()
+            for part in scores.split([len(group) for group in groups])
+        ]
+        return [m - bonus * len(row) for m, row in zip(means, tokens, strict=True)]
 
     def _llm(self, prefix: Prefix, asked: list[list[str]]) -> list[list[float]]:
         llm, most = self.recognizer.llm, max(map(len, asked))

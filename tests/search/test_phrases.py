@@ -38,6 +38,18 @@ def test_what_was_heard_leads_to_what_was_said():
     assert Phrases([]).variants("play it", 5) == []
 
 
+def test_known_names_stand_in_for_new_ones():
+    phrases = Phrases(["hey jude", "song"], new=["the xx", "xx", "song"])
+    assert set(phrases.stand_ins("play the xx by xx")) == {
+        "play hey jude by hey jude",
+        "play song by song",
+    }
+    for text in ("play hey jude", "song", ""):
+        assert phrases.stand_ins(text) == [text]
+    assert "play the xx" in phrases.variants("play the x", 5)
+    assert Phrases([], new=["xx"]).stand_ins("play xx") == ["play xx"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_trying_everything(seed):
     rng = random.Random(seed)

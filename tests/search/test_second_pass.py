@@ -1,5 +1,7 @@
 """The second pass asks the judges of the search, and chooses their weights."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ from beam_helpers import BOS, EOS, random_prefix, tiny_llama
 from spft.search.beam import BeamSearch, BeamSearchConfig
 from spft.search.candidates import Candidates
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
+from spft.search.phrases import Phrases
 from spft.search.scorers import WeightedScorer
-from spft.search.second_pass import score_tokens
+from spft.search.second_pass import SecondPass, score_tokens
 from spft.search.tuning import grid_search, one_by_one
 
 VOCABULARY = ["", "<s>", "</s>", "a", "b", "ab", " a", "ba b", "aa"]
@@ -57,6 +60,24 @@ def test_texts_are_judged_as_in_the_search():
             torch.testing.assert_close(
                 scores[possible], expected[possible], atol=1e-3, rtol=1e-4
             )
+
+
+def test_a_new_name_is_as_likely_as_others_of_its_kind():
+    """Ranked, with the bonus for tokens, as the mean of texts with others' names."""
+    ids = {"play": [5], "a": [6], "b": [7, 8], "x": [9, 9, 9]}
+    config = SimpleNamespace(lm_length_bonus=1.5)
+    llm = SimpleNamespace(bos=BOS, eos=EOS, device="cpu")
+    llm.encode = lambda text: [token for word in text.split() for token in ids[word]]
+    recognizer = SimpleNamespace(llm=llm, scorers={"lm": Bigram()}, config=config)
+    second = SecondPass(recognizer, Phrases(["a", "b"], new=["x"]))
+    texts = ["play a", "play b", "play x"]
+    tokens = [llm.encode(text) for text in texts]
+    found = second._language_model("lm", texts, tokens)
+    assert found[:2] == score_tokens(Bigram(), tokens[:2], BOS, EOS).tolist()
+    a, b, x = (
+        np.exp(score + 1.5 * len(row)) for score, row in zip(found, tokens, strict=True)
+    )
+    assert x == pytest.approx((a + b) / 2, rel=1e-4)
 
 
 def test_letters_that_the_head_does_not_know():
