@@ -133,7 +133,7 @@ def test_weight_zero_changes_nothing():
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_fusion_equals_naive_search_without_cache(beam, length_penalty):
     vocab, bonus = 37, 0.2
-    config = BeamSearchConfig(beam, None, length_penalty, bonus)
+    config = BeamSearchConfig(beam, length_penalty, bonus)
     for seed in range(4):
         model, prefix = tiny_llama(vocab, seed), random_prefix([4, 6, 0], seed=seed)
         lm, ngram = TableLM(vocab, seed), PartialTableLM(vocab, seed + 100)
