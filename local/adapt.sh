@@ -21,13 +21,11 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
                 need "$exp/$1/$method/model.safetensors" 5
             done
             [ "$fusion" = false ] || need "$exp/$1/ngram/ngram.arpa" 6
-            [ ! -e "$text/train/names.txt" ] || need "$text/lm/text" 6
             ;;
     esac
 }
 
-# What follows is for `domain`: its adaptation text and its dev part are `text`, the
-# text of its n-gram and of its second pass `sentences`.
+# What follows is for `domain`, whose adaptation text and its dev part are `text`.
 
 tune_prompt() { # stage 4
     local options=()
@@ -65,13 +63,7 @@ tune_decoder() { # tune_decoder METHOD: stage 5
 
 train_lms() { # stage 6
     local lm=$exp/$domain/lm ngram=$exp/$domain/ngram made_of
-    if [ "$sentences" != "${text[0]}" ]; then
-        do_run python -m spft.bin.add_names --text "${text[0]}" --out "$sentences" \
-            --not-in "$data/${domain}_dev" "$data/${domain}_test"
-    fi
     made_of="seed $seed, $(cat "${text[@]/%//text}" "$(conf lm.yaml "$domain")" | cksum)"
-    # Not the LSTM: a list may be long, and dev gives that little weight beside the n-gram.
-    [ "$sentences" = "${text[0]}" ] || made_of+=", $(cksum <"$sentences/text")"
     if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] &&
         finished "$ngram/ngram.arpa"; then
         return
@@ -81,7 +73,7 @@ train_lms() { # stage 6
         --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data" --seed "$seed"
     do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
         --data "$lm/data" --output_dir "$lm" --ngpu "$ngpu" --seed "$seed"
-    do_run python -m spft.bin.train_ngram --text "$sentences/text" \
+    do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
         --tokenizer "$llm" --out "$ngram"
     echo "$made_of" >"$ngram/made_of"
 }
@@ -106,7 +98,7 @@ decode_systems() { # stage 7; `tests`: what is to be decoded
         dev_sets=("$dev" "$general_dev")
         [ "$protect" = true ] || dev_sets=("$dev")
         each_system second_pass "${options[@]}" "${lms[@]}" --data "${tests[@]}" \
-            --tune "${dev_sets[@]}" --phrases "$sentences"
+            --tune "${dev_sets[@]}" --phrases "${text[0]}"
     elif [ -e "$dev/wav.scp" ]; then # stage 9 packs what is best there
         each_system decode "${options[@]}" --data "${tests[@]}" --tune "$dev"
     else
@@ -146,8 +138,7 @@ score_systems() { # stage 7
 adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 method system tag tags=(plain lm second) stale
     local text=("$data/$1_text/train" "$data/$1_text/dev")
-    local tests=("$data/$1_test" "$data/${general}_test") sentences=${text[0]}
-    [ ! -e "$sentences/names.txt" ] || sentences=$data/$1_text/lm # with those names
+    local tests=("$data/$1_test" "$data/${general}_test")
     [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
         stale=("${tags[@]}")

@@ -15,7 +15,6 @@ import numpy as np
 
 from spft.data.audio import SAMPLE_RATE, check_samples, read_audio
 from spft.data.own_domain import Lexicon, read_lexicon
-from spft.data.table import read_lines
 from spft.errors import UserError
 from spft.pack import Domain, Pack, open_pack
 from spft.recognizer import Recognizer
@@ -143,7 +142,7 @@ class Speech2Text:
 
 
 def _phrases(domain: Domain) -> Phrases | None:
-    return Phrases(read_lines(domain.phrases)) if domain.phrases else None
+    return Phrases.read(domain.phrases) if domain.phrases else None
 
 
 def _samples(speech: str | Path | np.ndarray, rate: int) -> np.ndarray:

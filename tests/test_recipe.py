@@ -217,15 +217,3 @@ def test_stages_5_to_7_alone(recipe, tiny):
     assert result.returncode == 0, result.stderr[-3000:]
     finished = re.findall(r"finished already: (\S+)", result.stderr)
     assert finished == ["exp/tiny/music/ngram"]
-    # A list of names is text for the n-gram.
-    names = ROOT / "data/tiny/music_text/train/names.txt"
-    names.write_text("Zzyzx\ttrack\n")
-    result = recipe("--preset", "tiny", "--domains", "music", "--stage", "6",
-                    "--stop_stage", "6", "--resume", "true")  # fmt: skip
-    names.unlink()
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "finished already" not in result.stderr
-    sentences = (ROOT / "data/tiny/music_text/lm/text").read_text()
-    assert re.search(r"^name-zzyzx .*zzyzx", sentences, re.M)
-    commands = (exp / "commands.log").read_text()
-    assert "train_ngram --text data/tiny/music_text/lm/text" in commands

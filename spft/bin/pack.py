@@ -72,8 +72,7 @@ def main() -> None:
                 domains[name] = replace(domains[name], names=names)
             if domains[name].second:
                 phrases = Path(temporary) / f"{name}.txt"
-                lines = "\n".join(Phrases.of(text).phrases)
-                phrases.write_text(lines + "\n", encoding="utf-8")
+                Phrases.of(text).write(phrases)
                 domains[name] = replace(domains[name], phrases=phrases)
         write_pack(domains, DecodeConfig.read(args.config), args.out, args.results)
     size = args.out.stat().st_size / 1e6

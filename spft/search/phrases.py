@@ -61,31 +61,51 @@ class Phrases:
 
         Args:
             folder: Kaldi directory of the text; its ``entities`` are names, and the
-                lines of ``names.txt``, if it has that, whether the text has them or
-                not.
+                lines of ``names.txt``, if it has that; those that the text lacks are
+                new.
 
         Raises:
             UserError: there is no text.
         """
-        from spft.data.entities import read_entities
+        from spft.data.entities import occurring, read_entities
         from spft.data.normalize import normalize
         from spft.data.own_domain import read_lexicon
         from spft.data.table import read_table
 
-        names: set[str] = set()
+        known, listed = set(), set()
+        sentences = [
+            tuple(text.split()) for text in read_table(folder / "text").values()
+        ]
         if (folder / "entities").exists():
             rows = read_entities(folder / "entities").values()
-            names = {entity.text for row in rows for entity in row}
+            known = {entity.text for row in rows for entity in row}
         if (folder / "names.txt").exists():
-            names |= {normalize(name) for name, _ in read_lexicon(folder / "names.txt")}
-        if names:
-            return cls(names)
-        sentences = [text.split() for text in read_table(folder / "text").values()]
+            names = read_lexicon(folder / "names.txt")
+            listed = {tuple(normalize(name).split()) for name, _ in names}
+            known |= {" ".join(name) for name in occurring(listed, sentences)}
+        if known or listed:
+            return cls(known, new=map(" ".join, listed))
         return cls(
             " ".join(words[i : i + n])
             for words in sentences
             for n in range(1, LONGEST + 1)
             for i in range(len(words) - n + 1)
+        )
+
+    def write(self, path: Path) -> None:
+        """Write them, one a line; a tab and ``new`` stand behind those that are."""
+        lines = (f"{p}\tnew\n" if p in self.new else f"{p}\n" for p in self.phrases)
+        path.write_text("".join(lines), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Phrases":
+        """Read what :meth:`write` wrote."""
+        from spft.data.table import read_lines
+
+        rows = [line.partition("\t") for line in read_lines(path)]
+        return cls(
+            (phrase for phrase, _, new in rows if not new),
+            (phrase for phrase, _, new in rows if new),
         )
 
     def variants(self, text: str, count: int) -> list[str]:

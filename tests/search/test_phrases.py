@@ -38,7 +38,7 @@ def test_what_was_heard_leads_to_what_was_said():
     assert Phrases([]).variants("play it", 5) == []
 
 
-def test_known_names_stand_in_for_new_ones():
+def test_known_names_stand_in_for_new_ones(tmp_path):
     phrases = Phrases(["hey jude", "song"], new=["the xx", "xx", "song"])
     assert set(phrases.stand_ins("play the xx by xx")) == {
         "play hey jude by hey jude",
@@ -46,6 +46,10 @@ def test_known_names_stand_in_for_new_ones():
     }
     for text in ("play hey jude", "song", ""):
         assert phrases.stand_ins(text) == [text]
+    path = tmp_path / "phrases.txt"
+    phrases.write(path)
+    again = Phrases.read(path)
+    assert (again.phrases, again.new) == (phrases.phrases, phrases.new)
     assert "play the xx" in phrases.variants("play the x", 5)
     assert Phrases([], new=["xx"]).stand_ins("play xx") == ["play xx"]
 
