@@ -82,3 +82,8 @@ def test_of_a_directory(tmp_path):
         'a\t[{"type": "track", "text": "hey jude", "start": 1, "end": 3}]\nb\t[]\n'
     )
     assert Phrases.of(tmp_path).phrases == ["hey jude"]
+    (tmp_path / "names.txt").write_text("Stop\ttrack\nThe XX\tartist\nHey Jude\n")
+    found = Phrases.of(tmp_path)
+    assert found.phrases == ["hey jude", "stop", "the xx"] and found.new == {"the xx"}
+    (tmp_path / "entities").unlink()
+    assert Phrases.of(tmp_path).phrases == found.phrases
