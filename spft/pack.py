@@ -50,6 +50,12 @@ class Pack:
     domains: dict[str, Domain]
     decode: dict
 
+    def find(self, name: str) -> Domain:
+        """The domain of that name; UserError if there is none."""
+        if name not in self.domains:
+            raise UserError(f"no domain {name!r}; there is {', '.join(self.domains)}")
+        return self.domains[name]
+
 
 def open_pack(path: str | Path) -> Pack:
     """Open an archive, a folder unpacked from one, or a single trained stage.

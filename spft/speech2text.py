@@ -41,8 +41,8 @@ class Speech2Text:
 
     def __init__(self, pack: Pack, domain: str | None = None, **search):
         self.pack, self.search = pack, search
-        self.domain = self._checked(domain or self.domains[0])
-        chosen = pack.domains[self.domain]
+        self.domain = domain or self.domains[0]
+        chosen = pack.find(self.domain)
         keep = len(pack.domains) > 1
         config = self._config(chosen)
         self.recognizer = Recognizer(chosen.model, config, chosen.external, keep=keep)
@@ -93,8 +93,8 @@ class Speech2Text:
 
     def use(self, domain: str) -> None:
         """Change to another domain: its adapter and its LMs."""
-        if self._checked(domain) != self.domain:
-            chosen = self.pack.domains[domain]
+        chosen = self.pack.find(domain)
+        if domain != self.domain:
             config = self._config(chosen)
             self.recognizer.switch(chosen.model, config, chosen.external)
             self.domain = domain
@@ -134,11 +134,6 @@ class Speech2Text:
 
         keys = self.pack.decode if domain.decode is None else domain.decode
         return replace(DecodeConfig(**keys), **self.search)
-
-    def _checked(self, domain: str) -> str:
-        if domain not in self.pack.domains:
-            raise UserError(f"no domain {domain!r}; there is {', '.join(self.domains)}")
-        return domain
 
 
 def _phrases(domain: Domain) -> Phrases | None:

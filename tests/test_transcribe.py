@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,7 +138,7 @@ def test_a_bad_recording_does_not_stop_the_others(
     asr = Recogniser()
     asr.use = lambda domain: None
     monkeypatch.setattr("spft.speech2text.Speech2Text", lambda *_, **__: asr)
-    packed = SimpleNamespace(domains={"music": None})
+    packed = pack.Pack({"music": pack.Domain(tmp_path)}, {})
     monkeypatch.setattr("spft.pack.open_pack", lambda path: packed)
     command = ["x", "--model", "pack.zip", str(bad), str(recording[0])]
     monkeypatch.setattr("sys.argv", [*command, "--domain", "music,musik"])

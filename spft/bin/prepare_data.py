@@ -203,10 +203,9 @@ def main() -> None:
     if args.text_only:
         sets = only_text(sets, [args.out / f"{domain}_{name}" for name in EVALUATION])
     adaptation = sets.get("text/train")
+    evaluation = [u for part in EVALUATION for u in sets.get(part, ())]
     for name in ("text/train", "text/dev"):
-        if adaptation is not None:
-            evaluation = [u for part in EVALUATION for u in sets.get(part, ())]
-            refuse_leaks(sets.get(name, ()), evaluation)
+        refuse_leaks(sets.get(name, ()), evaluation)
     folders = {
         name: write_data_dir(args.out / f"{domain}_{name}", utterances)
         for name, utterances in sets.items()

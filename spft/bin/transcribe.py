@@ -61,8 +61,8 @@ def main() -> None:
     names = [name for name, _ in read_lexicon(args.names)] if args.names else []
     pack = open_pack(args.model)
     domains = args.domain.split(",") if args.domain else [next(iter(pack.domains))]
-    if unknown := sorted(set(domains) - pack.domains.keys()):
-        raise UserError(f"no domain {unknown[0]!r}; there is {', '.join(pack.domains)}")
+    for domain in domains:
+        pack.find(domain)  # before hours of the others
     asr = Speech2Text(
         pack, domains[0], **{key: value for key, value in search.items() if value}
     )

@@ -14,7 +14,7 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
 
     Args:
         experiments: the rows of each, as :func:`spft.scoring.collect.collect` gives
-            them. What nothing of is trained anew, base and first pass, is left out.
+            them. Base alone and first pass, of which nothing is trained, are left out.
 
     Raises:
         UserError: the experiments have no such row in common.

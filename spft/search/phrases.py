@@ -17,7 +17,7 @@ from spft.data.split import fraction
 LONGEST = 4  # words of a phrase where the text's entities are not known
 NEAR = (0.2, 0.35)  # distances to look within first
 REMEMBERED = 1000  # spellings
-STAND_INS = 16
+STAND_INS = 16  # known names that a new one is judged by
 REPLACED = 6  # words at most, one more than the longest phrase has if that is fewer
 
 
@@ -51,7 +51,7 @@ class Phrases:
         )
         self._letters = [letters[i] for i in self._numbers]
         self._lengths = [len(word) for word in self._letters]
-        self._known: dict[float, dict[str, tuple]] = {}
+        self._found: dict[float, dict[str, tuple]] = {}  # what was asked of late
         longest = max((len(phrase.split()) for phrase in self.phrases), default=0)
         self._longest = min(longest + 1, REPLACED)  # names are heard as more words
 
@@ -176,14 +176,14 @@ class Phrases:
         from rapidfuzz.distance import Levenshtein
         from rapidfuzz.process import cdist
 
-        known = self._known.setdefault(limit, {})
-        if len(known) > REMEMBERED:
-            known.clear()
-        new = sorted(spellings - known.keys(), key=len)
-        while new:
-            shortest = len(new[0])
-            size = bisect_right(new, shortest * 1.3, key=len)
-            band, new = new[:size], new[size:]
+        found = self._found.setdefault(limit, {})
+        if len(found) > REMEMBERED:
+            found.clear()
+        asked = sorted(spellings - found.keys(), key=len)
+        while asked:
+            shortest = len(asked[0])
+            size = bisect_right(asked, shortest * 1.3, key=len)
+            band, asked = asked[:size], asked[size:]
             low = bisect_left(self._lengths, math.floor(shortest * (1 - limit)))
             high = bisect_right(self._lengths, math.ceil(len(band[-1]) / (1 - limit)))
             distances = cdist(
@@ -195,5 +195,5 @@ class Phrases:
             )
             for spelling, row in zip(band, distances, strict=True):
                 near = np.nonzero(row <= limit)[0]
-                known[spelling] = self._numbers[low + near], row[near]
-        return {spelling: known[spelling] for spelling in spellings}
+                found[spelling] = self._numbers[low + near], row[near]
+        return {spelling: found[spelling] for spelling in spellings}
