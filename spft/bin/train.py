@@ -25,6 +25,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     from spft.task import SpeechLLMTask
 
     check_keys(stage, SpeechLLMTask.get_parser(), f"{args.config} {args.model or ''}")
+    check_engine(args, stage)
     check_criterion(stage, find_speech(args.train, args.dump) is not None, args.config)
     command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
@@ -167,11 +169,6 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
     power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
     command += [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
-    if "--use_deepspeed" in args.espnet:
-        raise UserError(
-            "--use_deepspeed: ESPnet's DeepSpeed trainer leaves checkpoints that this "
-            "command cannot read; use several GPUs by --launcher, or a smaller LLM"
-        )
     if args.launcher:
         launch(shlex.split(args.launcher), command)
     else:
@@ -231,6 +228,25 @@ def check_criterion(stage: dict, paired: bool, file: str) -> None:
             f"{file}: best_model_criterion: {criterion} does not begin with a list of "
             + ", ".join(" or ".join(of) for of in choices)
         )
+
+
+def check_engine(args: argparse.Namespace, stage: dict) -> None:
+    """Refuse ways to distribute a training that do not work here.
+
+    Raises:
+        UserError: it says what does.
+    """
+    options = {option.partition("=")[0] for option in args.espnet}
+    if stage.get("use_deepspeed") or "--use_deepspeed" in options:
+        raise UserError(
+            "use_deepspeed: ESPnet's DeepSpeed trainer scales losses wrongly here and "
+            "leaves checkpoints that this command cannot read; use sharded_ddp"
+        )
+    if stage.get("sharded_ddp") or "--sharded_ddp" in options:
+        if not args.launcher:
+            raise UserError("sharded_ddp: of several processes; add --launcher")
+        if not find_spec("fairscale"):
+            raise UserError("sharded_ddp: needs fairscale: pip install fairscale")
 
 
 def check_samples(table: Path) -> None:
