@@ -1,4 +1,4 @@
-"""Put WER and EER of several reports side by side into a page.
+"""Put the error rates of several reports side by side into a page.
 
     python -m spft.bin.summary egs2/{music,chatbot,barista}/asr1/RESULTS.md
 
@@ -64,7 +64,11 @@ def read_report(path: Path) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
-    """One row a system, two columns a domain; columns without a figure are left out."""
+    """One row a system, two columns a domain, and the general WER of all domains.
+
+    Columns without a figure are left out. Behind a figure stands its change against the
+    first system's, in percent.
+    """
     from spft.scoring.table import format_table
 
     columns = [
@@ -74,14 +78,32 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
         if any(row[measure] != NOTHING for row in rows.values())
     ]
     systems = dict.fromkeys(system for rows in found.values() for system in rows)
-    cells = [
-        [
-            system,
-            *(found[domain].get(system, {}).get(m, NOTHING) for domain, m in columns),
+    missing = dict.fromkeys((*MEASURES, "general WER"), NOTHING)
+    cells = []
+    for system in systems:
+        rows = {domain: found[domain].get(system, missing) for domain in found}
+        line = [
+            rows[domain][measure]
+            + change(rows[domain][measure], next(iter(found[domain].values()))[measure])
+            for domain, measure in columns
         ]
-        for system in systems
-    ]
-    return format_table(["system", *map(" ".join, columns)], cells)
+        general = " / ".join(row["general WER"] for row in rows.values())
+        cells.append([system, *line, general])
+    names = [" ".join(column) for column in columns]
+    return format_table(["system", *names, f"general WER ({' / '.join(found)})"], cells)
+
+
+def change(cell: str, base: str) -> str:
+    """Relative change of a figure, as a whole percentage in brackets; empty of itself.
+
+    Args:
+        cell: a figure with its marks, or a dash.
+        base: what it is compared with.
+    """
+    if cell == base or NOTHING in (cell, base):
+        return ""
+    value, start = (float(text.rstrip("*†")) for text in (cell, base))
+    return f" ({100 * (value / start - 1):+.0f} %)" if start else ""
 
 
 if __name__ == "__main__":

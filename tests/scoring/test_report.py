@@ -129,10 +129,12 @@ def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
             for line in text.splitlines()
             if line.startswith("|")
         ]
-        assert header[1:] == ["music WER", "music EER", "chatbot WER", "chatbot EER"]
+        assert header[1:] == ["music WER", "music EER", "chatbot WER", "chatbot EER",
+                              "general WER (music / chatbot)"]  # fmt: skip
         assert [row[0] for row in rows] == ["base", "no prompt", "soft prompt"]
-        assert rows[1][1] in report.read_text() and rows[1][3:] == ["–", "–"]
-        assert rows[2][1:3] == rows[2][3:]
+        assert rows[1][1].split()[0] in report.read_text()
+        assert rows[1][3:5] == ["–", "–"] and rows[1][5].endswith(" / –")
+        assert rows[2][1:3] == rows[2][3:5]
     monkeypatch.setattr("sys.argv", ["x", str(page), "--out", str(page)])
     with pytest.raises(UserError, match="README.md: no table of spft.bin.report"):
         summary.main()
