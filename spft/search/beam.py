@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from spft import attention
+from spft import attention, few_rows
 from spft.attention import SharedPrefix
 from spft.prefix import Prefix
 from spft.search.hypothesis import Hypothesis
@@ -102,6 +102,7 @@ class BeamSearch:
         if reserved := {"llm", "length"} & scorers.keys():
             raise ValueError(f"reserved scorer names: {sorted(reserved)}")
         attention.enable(llm)
+        few_rows.enable(llm)
         self.llm, self.bos_id, self.eos_id = llm, bos_id, eos_id
         self.config = config or BeamSearchConfig()
         self.full = {k: s for k, s in scorers.items() if not s.partial}

@@ -1,0 +1,1 @@
+"""Benchmarks; a package, since others install one of this name (fairscale does)."""
