@@ -208,16 +208,23 @@ class LLM(nn.Module):
         rows = zip(tokens.tolist(), lengths.tolist(), strict=True)
         return [self.decode(row[:n]) for row, n in rows]
 
-    def forward(self, prefix: Prefix, text: Tensor, lengths: Tensor) -> Tensor:
+    def forward(
+        self,
+        prefix: Prefix,
+        text: Tensor,
+        lengths: Tensor,
+        owners: Tensor | None = None,
+    ) -> Tensor:
         """Return the negative log-likelihood of every label, in nats.
 
         With LoRA that is not merged, only under :meth:`autocast`.
 
         Args:
-            prefix: what stands before the text, one row for all sentences, one each,
-                or ``[A, …]``: one for each B / A sentences that follow each other.
+            prefix: what stands before the text, one row for all sentences or one each,
+                or as ``owners`` says.
             text: ``[B, L]`` token ids, padded with :data:`IGNORED`.
             lengths: ``[B]`` valid tokens of each sentence.
+            owners: ``[B]``, for each sentence the row of its prefix.
 
         Returns:
             ``[sum(lengths) + B]``: the sentences' labels in order, each with its eos.
@@ -230,12 +237,14 @@ class LLM(nn.Module):
         labels = labels.masked_fill(positions[None, :] == lengths[:, None], self.eos)
         if self.compile_layers and self.training and self._may_pack():
             self._compile()
-        shared = prefix.batch_size < text.shape[0]
-        run = self._after_shared_prefix if shared else self._after_own_prefix
-        if shared and prefix.batch_size == 1 and self._may_pack():
-            run = self._packed
+        embeds = self.embed(inputs)
         with self._attention():
-            hidden = run(prefix, self.embed(inputs), valid)
+            if owners is None and prefix.batch_size == len(text):
+                hidden = self._after_own_prefix(prefix, embeds, valid)
+            elif owners is None and self._may_pack():
+                hidden = self._packed(prefix, embeds, valid)
+            else:
+                hidden = self._after_shared_prefix(prefix, embeds, valid, owners)
         # The output layer dominates the cost, so it sees labels only.
         return label_loss(hidden, self.model.get_output_embeddings(), labels[valid])
 
@@ -305,7 +314,9 @@ class LLM(nn.Module):
         ).last_hidden_state
         return hidden[0, len(before) :]
 
-    def _after_shared_prefix(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
+    def _after_shared_prefix(
+        self, prefix: Prefix, embeds: Tensor, valid: Tensor, owners: Tensor | None
+    ):
         # Autograd sums the sentences' gradients into the one prefix's keys and values,
         # so that the result is exact for the prompt and for the decoder.
         shared, starts = None, prefix.lengths
@@ -320,8 +331,8 @@ class LLM(nn.Module):
                 use_cache=True,
             )
             shared = SharedPrefix(cache, None if mask.all() else mask)
-        if len(starts) > 1:
-            starts = starts.repeat_interleave(len(embeds) // len(starts))
+        if owners is not None:
+            starts, shared = starts[owners], shared and shared.select(owners)
         positions = torch.arange(embeds.shape[1], device=embeds.device)
         return self.model.base_model(
             inputs_embeds=embeds,

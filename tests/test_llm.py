@@ -97,11 +97,15 @@ def test_what_is_packed(llm, monkeypatch):
     assert not llm._may_pack()
 
 
-def test_a_prefix_for_each_group_equals_one_copy_per_sentence(llm, batch):
+@pytest.mark.parametrize("sizes", [[5, 2, 3], [4, 4, 4], [0, 0, 0]])
+def test_sentences_that_share_prefixes_equal_one_copy_each(llm, batch, sizes):
     text, lengths = batch
-    few = prefix_rows(llm, [5, 2])
-    each = Prefix(*(t.repeat_interleave(4, 0) for t in (few.embeds, few.lengths)))
-    torch.testing.assert_close(llm(few, text, lengths), llm(each, text, lengths))
+    few = prefix_rows(llm, sizes)
+    owners = torch.tensor([0, 2, 2, 0, 0, 2, 0, 0])[: len(text)]
+    each = Prefix(few.embeds[owners], few.lengths[owners])
+    torch.testing.assert_close(
+        llm(few, text, lengths, owners), llm(each, text, lengths)
+    )
 
 
 @pytest.fixture

@@ -199,22 +199,19 @@ class SecondPass:
         return [m - bonus * len(row) for m, row in zip(means, tokens, strict=True)]
 
     def _llm(self, prefix: Prefix, asked: list[list[str]]) -> list[list[float]]:
-        llm, most = self.recognizer.llm, max(map(len, asked))
-        if not most:
+        if not any(asked):
             return asked
-        # Each utterance has equally many rows, of which some are empty.
-        filled = [[*texts, *[""] * (most - len(texts))] for texts in asked]
-        rows = [
-            torch.tensor(llm.encode(text), dtype=torch.long)
-            for texts in filled
-            for text in texts
-        ]
+        llm = self.recognizer.llm
+        tokens = [[torch.tensor(llm.encode(t)) for t in texts] for texts in asked]
+        rows = [row for texts in tokens for row in texts]
+        owners = [i for i, texts in enumerate(asked) for _ in texts]
         lengths = torch.tensor([len(row) for row in rows], device=llm.device)
         text = pad_sequence(rows, batch_first=True, padding_value=IGNORED)
+        text, owners = text.long().to(llm.device), torch.tensor(owners).to(llm.device)
         with llm.autocast():
-            losses = llm(prefix, text.to(llm.device), lengths)
-        sums = [-row.sum().item() for row in losses.split((lengths + 1).tolist())]
-        return [sums[i * most : i * most + len(texts)] for i, texts in enumerate(asked)]
+            losses = llm(prefix, text, lengths, owners)
+        sums = iter(losses.split((lengths + 1).tolist()))
+        return [[-next(sums).sum().item() for _ in texts] for texts in asked]
 
 
 def score_tokens(
