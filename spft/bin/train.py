@@ -140,8 +140,8 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     from spft.data.speech import find_speech
     from spft.task import SpeechLLMTask
 
-    check_keys(stage, SpeechLLMTask.get_parser(), f"{args.config} {args.model or ''}")
-    check_engine(args, stage)
+    parser = SpeechLLMTask.get_parser()
+    check_keys(stage, parser, f"{args.config} {args.model or ''}")
     check_criterion(stage, find_speech(args.train, args.dump) is not None, args.config)
     command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
@@ -169,6 +169,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
     power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
     command += [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
+    check_engine(parser.parse_args(command), args.launcher)
     if args.launcher:
         launch(shlex.split(args.launcher), command)
     else:
@@ -230,23 +231,25 @@ def check_criterion(stage: dict, paired: bool, file: str) -> None:
         )
 
 
-def check_engine(args: argparse.Namespace, stage: dict) -> None:
+def check_engine(options: argparse.Namespace, launcher: str | None) -> None:
     """Refuse ways to distribute a training that do not work here.
+
+    Args:
+        options: of ESPnet's trainer.
+        launcher: of several processes.
 
     Raises:
         UserError: it says what does.
     """
-    options = {option.partition("=")[0] for option in args.espnet}
-    if stage.get("use_deepspeed") or "--use_deepspeed" in options:
+    if options.use_deepspeed:
         raise UserError(
             "use_deepspeed: ESPnet's DeepSpeed trainer scales losses wrongly here and "
             "leaves checkpoints that this command cannot read; use sharded_ddp"
         )
-    if stage.get("sharded_ddp") or "--sharded_ddp" in options:
-        if not args.launcher:
-            raise UserError("sharded_ddp: of several processes; add --launcher")
-        if not find_spec("fairscale"):
-            raise UserError("sharded_ddp: needs fairscale: pip install fairscale")
+    if options.sharded_ddp and not launcher:
+        raise UserError("sharded_ddp: of several processes; add --launcher")
+    if options.sharded_ddp and not find_spec("fairscale"):
+        raise UserError("sharded_ddp: needs fairscale: pip install fairscale")
 
 
 def check_samples(table: Path) -> None:
