@@ -11,16 +11,16 @@ preset=default     # or a folder of conf/presets: tiny (random models), large, y
 domains="music chatbot" # recipes below egs2/
 corpus=mini        # [mini|real] of music and chatbot: embedded, or SNIPS and SGD
 baseline=auto      # [auto|shipped|train] auto: trained for models of your own
-spoken=auto        # sentences synthesised for its training; auto: 8000 if flite is there
+spoken=auto        # sentences spoken to train the baseline on; auto: 8000 if flite is there
 expdir=            # of experiments; empty: exp, in it a folder for preset and corpus
 general=auto       # [auto|general|librispeech] general-domain test set
 methods="no_prompt soft_prompt" # of decoder tuning, see above
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
-packed=auto        # the system that stage 9 packs; auto: each domain's best on dev
+packed=auto        # what stage 9 packs: auto (each domain's best on dev), base, a method
 keep_prompt=false  # [true|false] also at inference, before the audio
 fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
-protect=true       # [true|false] the general domain, in the second pass's weights
+protect=true       # [true|false] choose the second pass's weights on general dev as well
 ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
 launcher=auto      # of training; auto: torchrun for several GPUs; "srun … torchrun …"
 nj=auto            # domains adapted at the same time; auto: one a core
@@ -43,12 +43,12 @@ stage  what                     reads                 writes
     6  LM training              text                  exp/<domain>/{lm,ngram}
     7  decode and score         all above, test sets  exp/<domain>/<system>/decode_<tag>/
     8  report                   scores                exp/RESULTS.md, exp/report/
-    9  pack                     one system a domain   exp/pack.zip, exp/<domain>/ of one
+    9  pack                     one system a domain   exp/pack.zip; one domain: its own
 (ESPnet's asr.sh counts its stages differently.)
 
-Methods: no_prompt, pre_fine_tune (goes on from it), empty_prompt, upsample_mask,
-soft_prompt, noisy_text, tts (the text spoken). Another one later: the same call with
---resume true and it added.
+Methods: no_prompt, pre_fine_tune (goes on from no_prompt: name it after that),
+empty_prompt, upsample_mask, soft_prompt, noisy_text, tts (the text spoken). To add one
+later, repeat the call with --resume true and the method added to --methods.
 
 TABLE
 }

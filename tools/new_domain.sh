@@ -6,16 +6,13 @@
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")/.."
+if [[ ${1:-} =~ ^(-.*)?$ ]] && [[ ! ${1:-} =~ ^(-h|--help)$ ]]; then
+    echo "error: the domain's name comes first: tools/new_domain.sh NAME --text …" >&2
+    exit 1
+fi
 tools/setup.sh
 . tools/path.sh
-
-case ${1:-} in
-    -h | --help) exec python -m spft.bin.new_domain --help ;;
-    -* | "")
-        echo "error: the domain's name comes first: tools/new_domain.sh NAME --text …" >&2
-        exit 1
-        ;;
-esac
+if [[ $1 =~ ^(-h|--help)$ ]]; then exec python -m spft.bin.new_domain --help; fi
 
 # Paths are the user's, relative to where he is.
 options=() path=false name=$1

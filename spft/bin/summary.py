@@ -67,7 +67,8 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
     """One row a system, two columns a domain, and the general WER of all domains.
 
     Columns without a figure are left out. Behind a figure stands its change against the
-    first system's, in percent.
+    first system's, in percent: of the WER as the report has it, of the EER as its two
+    decimals tell.
     """
     from spft.scoring.table import format_table
 
@@ -78,13 +79,13 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
         if any(row[measure] != NOTHING for row in rows.values())
     ]
     systems = dict.fromkeys(system for rows in found.values() for system in rows)
-    missing = dict.fromkeys((*MEASURES, "general WER"), NOTHING)
+    missing = dict.fromkeys((*MEASURES, "Δ rel.", "general WER"), NOTHING)
     cells = []
     for system in systems:
         rows = {domain: found[domain].get(system, missing) for domain in found}
         line = [
             rows[domain][measure]
-            + change(rows[domain][measure], next(iter(found[domain].values()))[measure])
+            + change(rows[domain], next(iter(found[domain].values())), measure)
             for domain, measure in columns
         ]
         general = " / ".join(row["general WER"] for row in rows.values())
@@ -93,17 +94,17 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
     return format_table(["system", *names, f"general WER ({' / '.join(found)})"], cells)
 
 
-def change(cell: str, base: str) -> str:
-    """Relative change of a figure, as a whole percentage in brackets; empty of itself.
-
-    Args:
-        cell: a figure with its marks, or a dash.
-        base: what it is compared with.
-    """
-    if cell == base or NOTHING in (cell, base):
+def change(row: dict[str, str], base: dict[str, str], measure: str) -> str:
+    """Relative change of a figure, in brackets; empty of the base's own."""
+    if row[measure] == base[measure] or NOTHING in (row[measure], base[measure]):
         return ""
-    value, start = (float(text.rstrip("*†")) for text in (cell, base))
-    return f" ({100 * (value / start - 1):+.0f} %)" if start else ""
+    if measure == "WER":
+        percent = float(row["Δ rel."])
+    else:
+        value, start = (float(cells[measure].rstrip("*†")) for cells in (row, base))
+        percent = 100 * (value / start - 1)
+    whole = round(percent)
+    return f" ({whole:+d} %)" if whole else " (±0 %)"
 
 
 if __name__ == "__main__":
