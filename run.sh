@@ -212,6 +212,7 @@ if on 2; then
         extract=(python -m spft.bin.extract_features --encoder "$extractor"
             --data "${sets[@]}" --dump "$dump")
         if [ "$shards" -gt 1 ]; then
+            rm -rf "$exp/log/features" # what is done and valid stays so by itself
             sharded features "$shards" "${extract[@]}" --shard "JOB/$shards"
             extract+=(--merge "$shards")
         fi

@@ -63,7 +63,7 @@ tune_decoder() { # tune_decoder METHOD: stage 5
 
 train_lms() { # stage 6
     local lm=$exp/$domain/lm ngram=$exp/$domain/ngram made_of
-    made_of="seed $seed, $(cat "${text[@]/%//text}" "$(conf lm.yaml "$domain")" | cksum)"
+    made_of="seed $seed, $llm, $(cat "${text[@]/%//text}" "$(conf lm.yaml "$domain")" | cksum)"
     if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] &&
         finished "$ngram/ngram.arpa"; then
         return
@@ -149,8 +149,8 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             done
             [ "$stage" -ge 6 ] || stale=("*") # of what is tuned anew
         done
-        rm -rf "$exp/log"/{decode,second_pass}_"$domain"
     fi
+    rm -rf "$exp/log"/{decode,second_pass}_"$domain" # by itself, what is finished stays so
     if on 4 && [[ $methods =~ soft_prompt ]]; then tune_prompt; fi
     if on 5; then
         for method in $methods; do tune_decoder "$method"; done

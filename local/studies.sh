@@ -78,9 +78,9 @@ fused() { # fused ROW CONFIG: an LM in the search of the row d_30
     local lm=$exp/$1/lm
     rm -rf "$lm"
     do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
-        --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data"
+        --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data" --seed "$seed"
     do_run python -m spft.bin.train_lm --config "$2" --data "$lm/data" \
-        --output_dir "$lm" --ngpu "$ngpu"
+        --output_dir "$lm" --ngpu "$ngpu" --seed "$seed"
     judge "$1" "$exp/d_30/decoder" lm --lm "$lm" --lm_weight 0.2
 }
 

@@ -235,6 +235,9 @@ def test_the_best_system_on_dev_is_packed(tmp_path):
     write("no_prompt", "second", 0, lm_0=6.5, lm_1=5.5)
     assert best_system(tmp_path, systems) == "base"
     assert best_system(tmp_path, systems[1:2]) == "no_prompt"
+    # Where one has no second pass, the others are not judged by theirs.
+    write("soft_prompt", "lm", 0, lm_0=6.8)
+    assert best_system(tmp_path, systems) == "soft_prompt"
 
 
 def test_domains_of_a_pack_share_an_llm(tmp_path):

@@ -12,7 +12,7 @@ if [[ ${1:-} =~ ^(-.*)?$ ]] && [[ ! ${1:-} =~ ^(-h|--help)$ ]]; then
 fi
 tools/setup.sh
 . tools/path.sh
-if [[ $1 =~ ^(-h|--help)$ ]]; then exec python -m spft.bin.new_domain --help; fi
+if [[ " $* " =~ \ (-h|--help)\  ]]; then exec python -m spft.bin.new_domain --help; fi
 
 # Paths are the user's, relative to where he is.
 options=() path=false name=$1

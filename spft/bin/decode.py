@@ -41,6 +41,8 @@ def main() -> None:
         config = replace(config, keep_prompt=True)
     external = {k: v for k, v in (("lm", args.lm), ("ngram", args.ngram)) if v}
     fixed = {"lm": args.lm_weight, "ngram": args.ngram_weight}
+    if unread := [name for name in fixed if fixed[name] and name not in external]:
+        raise UserError(f"--{unread[0]}_weight: add --{unread[0]}")
     if external and not args.tune and any(fixed[name] is None for name in external):
         raise UserError("an external LM needs --tune DEV_SET, or its weight")
     if args.tune and any(weight is not None for weight in fixed.values()):
@@ -59,9 +61,9 @@ def main() -> None:
             "fixed_weights": fixed,
             "sha256": decodes.checksums(folder, external, sets, args.dump, on_dev),
         }
-        last = out / f"decode_{'lm' if external else 'plain'}"
-        if decodes.is_finished(last, made_of, args.resume):
-            print(f"finished already: {last}", file=sys.stderr)
+        made = [out / f"decode_{tag}" for tag in ("plain", *(["lm"] * bool(external)))]
+        if all(decodes.is_finished(path, made_of, args.resume) for path in made):
+            print(f"finished already: {made[-1]}", file=sys.stderr)
             continue
         from spft.recognizer import Recognizer  # slow to import
 

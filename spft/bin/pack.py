@@ -95,13 +95,13 @@ def best_system(folder: Path, systems: Sequence[str]) -> str:
 
 
 def dev_errors(folder: Path, systems: Sequence[str]) -> dict[str, float]:
-    """Error rates (%) on dev, in the last way that each system was decoded.
+    """Error rates (%) on dev, in the last way that all systems were decoded.
 
     Args:
         folder: of the domain's systems.
         systems: names. One that was not judged on dev has no figure.
     """
-    errors = {}
+    errors: dict[str, dict[str, float]] = {tag: {} for tag in TAGS}
     for system in systems:
         for tag in TAGS:
             path = folder / system / f"decode_{tag}" / "decode.json"
@@ -110,8 +110,12 @@ def dev_errors(folder: Path, systems: Sequence[str]) -> dict[str, float]:
             report = json.loads(path.read_text(encoding="utf-8"))
             for row in report["sweep"]:
                 if row.items() >= report["weights"].items():  # those that were chosen
-                    errors[system] = row["error"]
-    return errors
+                    errors[tag][system] = row["error"]
+    judged = set().union(*errors.values())
+    for tag in reversed(TAGS):
+        if errors[tag].keys() == judged:
+            return errors[tag]
+    return {}
 
 
 def find_domain(exp: Path, domain: str, system: str):

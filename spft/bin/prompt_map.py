@@ -51,6 +51,8 @@ def main() -> None:
     if not isinstance(model.adapt, SoftPrompt):
         raise UserError(f"{args.model}: has no soft prompt")
     speech = find_speech(args.data, args.dump)
+    if speech is None:
+        raise UserError(f"{args.data}/wav.scp: not found; run stage 1 first")
     names = sorted(speech.lengths)[:UTTERANCES]
     spoken = args.data / "text"
     texts = read_table(spoken) if spoken.exists() else None

@@ -59,6 +59,7 @@ def main() -> None:
             folder: decodes.read_results(searched / folder.name, speech)
             for folder, speech in sets.items()
         }
+        check_search(config, decodes.read_report(searched)["config"], searched)
         lists = [searched / folder.name / "nbest.jsonl" for folder in sets]
         made_of = {
             "config": asdict(config),
@@ -93,6 +94,20 @@ def main() -> None:
         report = {"weights": weights, "timing": timing, "sweep": sweep}
         decodes.write_report(out, made_of | report)
         del recognizer, again  # before the next one takes its memory
+
+
+def check_search(config: DecodeConfig, earlier: dict, folder: Path) -> None:
+    """Refuse n-best lists whose scores would not be comparable with those made here.
+
+    Raises:
+        UserError: they are of a search with another key of ``earlier``.
+    """
+    for key in ("first_pass_weight", "length_penalty", "keep_prompt"):
+        if earlier[key] != getattr(config, key):
+            raise UserError(
+                f"{folder}: searched with {key} {earlier[key]}, not "
+                f"{getattr(config, key)}; give the search's --config, or decode again"
+            )
 
 
 def choose_weights(config: DecodeConfig, found: dict[Path, dict]) -> tuple:

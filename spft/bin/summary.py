@@ -98,11 +98,11 @@ def change(row: dict[str, str], base: dict[str, str], measure: str) -> str:
     """Relative change of a figure, in brackets; empty of the base's own."""
     if row[measure] == base[measure] or NOTHING in (row[measure], base[measure]):
         return ""
-    if measure == "WER":
-        percent = float(row["Δ rel."])
-    else:
-        value, start = (float(cells[measure].rstrip("*†")) for cells in (row, base))
-        percent = 100 * (value / start - 1)
+    value, start = (float(cells[measure].rstrip("*†")) for cells in (row, base))
+    if not start:
+        return ""
+    exact = measure == "WER" and row["Δ rel."] != NOTHING
+    percent = float(row["Δ rel."]) if exact else 100 * (value / start - 1)
     whole = round(percent)
     return f" ({whole:+d} %)" if whole else " (±0 %)"
 

@@ -118,8 +118,11 @@ def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Utteran
             try:
                 row = json.loads(line)
                 if "speaker" in row and "rate" in row:
+                    words = row["id"], row["text"], row["speaker"]
+                    if not all(isinstance(word, str) for word in words):
+                        raise TypeError("id, text and speaker must be strings")
                     yield Utterance(
-                        *(row["id"], row["text"], row["speaker"], float(row["rate"])),
+                        *(*words, float(row["rate"])),
                         *(origin, row.get("spoken")),
                     )
             except (ValueError, KeyError, TypeError) as error:

@@ -18,6 +18,7 @@ or, without one, of a thread or more:
 
 import argparse
 import json
+import os
 import re
 import shlex
 import shutil
@@ -169,8 +170,10 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
     power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
     command += [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
-    check_engine(parser.parse_args(command), args.launcher)
+    options = parser.parse_args(command)
+    check_engine(options, args.launcher)
     if args.launcher:
+        command += [] if options.ngpu else ["--dist_backend", "gloo"]
         launch(shlex.split(args.launcher), command)
     else:
         SpeechLLMTask.main(cmd=command)
@@ -182,8 +185,6 @@ def launch(launcher: list[str], command: list[str]) -> None:
     command += ["--multiprocessing_distributed", "false"]
     # The baseline's CTC part, for one, leaves the projector's residual out of its loss.
     command += ["--unused_parameters", "true"]
-    if "--ngpu" not in command or command[command.index("--ngpu") + 1] == "0":
-        command += ["--dist_backend", "gloo"]
     try:
         done = subprocess.run([*launcher, "-m", "spft.train_worker", *command])
     except FileNotFoundError:
@@ -258,14 +259,12 @@ def check_samples(table: Path) -> None:
     Args:
         table: a ``wav.scp``.
     """
-    import soundfile
-
-    from spft.data.audio import SAMPLE_RATE
+    from spft.data.audio import SAMPLE_RATE, header
     from spft.data.table import read_table
 
     paths = read_table(table)
     for utterance, path in paths.items():
-        found = soundfile.info(path)
+        found = header(path)
         if (found.samplerate, found.channels) != (SAMPLE_RATE, 1):
             raise UserError(
                 f"{paths.where(utterance)}: {path} has {found.samplerate} Hz and "
@@ -288,7 +287,7 @@ def describe(args: argparse.Namespace, stage: dict) -> dict:
     files += [args.dump / f.name / "first_pass" for f in (args.train, args.valid)]
     files += [Path(folder) / "model.safetensors" for folder in args.init]
     values = [option.partition("=")[2] for option in args.espnet]
-    files += [Path(value) for value in values if value and Path(value).is_file()]
+    files += [Path(value) for value in values if os.path.isfile(value)]
     settings["sha256"] = {str(path): sha256(path) for path in files if path.exists()}
     return json.loads(json.dumps(settings, default=str))
 

@@ -62,7 +62,9 @@ def main() -> None:
     pack = open_pack(args.model)
     domains = args.domain.split(",") if args.domain else [next(iter(pack.domains))]
     for domain in domains:
-        pack.find(domain)  # before hours of the others
+        found = pack.find(domain)  # before hours of the others
+        if names and not found.phrases:
+            raise UserError(f"--names: domain {domain!r} has no second pass")
     asr = Speech2Text(
         pack, domains[0], **{key: value for key, value in search.items() if value}
     )

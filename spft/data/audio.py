@@ -112,9 +112,18 @@ def check_samples(mono: np.ndarray, rate: int, place: str) -> np.ndarray:
 
 def duration(path: str | Path) -> float:
     """Length in seconds from the file's header, without decoding it."""
+    return header(path).duration
+
+
+def header(path: str | Path):
+    """``samplerate``, ``channels``, ``frames`` and ``duration`` of a file.
+
+    Raises:
+        UserError: it is not there, or no audio.
+    """
     import soundfile
 
     try:
-        return soundfile.info(str(path)).duration
+        return soundfile.info(str(path))
     except (soundfile.SoundFileError, RuntimeError) as error:
         raise UserError(f"{path}: unreadable audio ({error}); fetch it again") from None

@@ -20,6 +20,8 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
     spans outside their sentence.
     """
     directory = Path(directory)
+    if not audio and (directory / "wav.scp").exists():
+        raise UserError(f"{directory}: has audio, wav.scp; leave --no-audio out")
     text = read_table(directory / "text", check_sorted=False)
     wavs = read_table(directory / "wav.scp", check_sorted=False) if audio else {}
     speakers = {}

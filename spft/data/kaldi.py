@@ -71,10 +71,12 @@ def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utteranc
 def _check_text(text: Table) -> None:
     for key, value in text.items():
         if normalize(value) != value:
+            folder = text.path.parent
+            option = "" if (folder / "wav.scp").exists() else "--no-audio "
             raise UserError(
                 f"{text.where(key)}: {value!r} is not normalised (would be "
                 f"{normalize(value)!r}); run `python -m spft.bin.validate_data "
-                f"--fix {text.path.parent}`"
+                f"--fix {option}{folder}`"
             )
 
 

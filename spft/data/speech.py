@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spft.data.audio import header
 from spft.errors import UserError
 
 
@@ -117,10 +118,6 @@ def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
             *(frames / "feats.scp", "kaldi_ark", sizes),
             first_pass if first_pass.exists() else None,
         )
-    import soundfile
-
     paths = read_table(folder / "wav.scp")
-    sizes = {
-        utterance: soundfile.info(path).frames for utterance, path in paths.items()
-    }
+    sizes = {utterance: header(path).frames for utterance, path in paths.items()}
     return SpeechSource(folder / "wav.scp", "sound", sizes)

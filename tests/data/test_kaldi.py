@@ -148,6 +148,22 @@ def test_entities_round_trip(tmp_path):
     assert first == "a\t[]"
 
 
+def test_fix_keeps_audio(data):
+    with pytest.raises(UserError, match="leave --no-audio out"):
+        fix_data_dir(data, audio=False)
+    assert (data / "wav.scp").exists()
+
+
+def test_advice_for_text_without_audio(data):
+    (data / "wav.scp").unlink()
+    (data / "entities").unlink()
+    (data / "text").write_text("s1-a Play it\n")
+    with pytest.raises(UserError, match=rf"--fix --no-audio {data}`"):
+        validate_data_dir(data, audio=False)
+    fix_data_dir(data, audio=False)
+    assert validate_data_dir(data, audio=False)[0].text == "play it"
+
+
 def test_fix_normalises_sorts_and_moves_spans(data):
     (data / "text").write_text(
         "s2-a play it\ns1-a Play it at 7:30 by U2!\ns1-b stop\n", encoding="utf-8"

@@ -140,6 +140,12 @@ def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
         summary.main()
 
 
+def test_changes_against_nothing():
+    base = {"WER": "0.00", "EER": "0.00", "Δ rel.": "–"}
+    row = {"WER": "1.50*", "EER": "2.00", "Δ rel.": "–"}
+    assert summary.change(row, base, "WER") == summary.change(row, base, "EER") == ""
+
+
 def test_missing_domain_is_one_line(tree, monkeypatch):
     with pytest.raises(
         UserError, match="chatbot: no system has scores of chatbot_test"

@@ -1,5 +1,7 @@
 """The second pass asks the judges of the search, and chooses their weights."""
 
+from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +9,11 @@ import pytest
 import torch
 from beam_helpers import BOS, EOS, random_prefix, tiny_llama
 
+from spft.bin.second_pass import check_search
+from spft.errors import UserError
 from spft.search.beam import BeamSearch, BeamSearchConfig
 from spft.search.candidates import Candidates
+from spft.search.config import DecodeConfig
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.phrases import Phrases
 from spft.search.scorers import WeightedScorer
@@ -34,6 +39,14 @@ class Bigram:
 
     def select(self, state, index):
         return None
+
+
+def test_lists_of_another_search_are_refused():
+    config = DecodeConfig()
+    check_search(config, asdict(config) | {"beam": 1}, Path("decode_lm"))
+    for key, value in (("first_pass_weight", 0.0), ("keep_prompt", True)):
+        with pytest.raises(UserError, match=f"decode_lm: searched with {key} {value}"):
+            check_search(config, asdict(config) | {key: value}, Path("decode_lm"))
 
 
 def test_texts_are_judged_as_in_the_search():
