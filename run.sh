@@ -148,9 +148,6 @@ espnet_options=(--ngpu "$((ngpu > 1 ? 1 : ngpu))")
 text_options=("${espnet_options[@]}") # of stages 4 and 5
 [ -z "$max_epoch" ] || text_options+=(--max_epoch "$max_epoch")
 
-model() { # model KEY: of the architecture
-    python -m spft.bin.show_config "$(conf model.yaml)" "$1"
-}
 encoder=$(model encoder)
 projector=$(model projector)
 llm=$(model llm_conf.name)

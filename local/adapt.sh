@@ -69,10 +69,7 @@ train_lms() { # stage 6
         return
     fi
     rm -rf "$lm" "$ngram"
-    do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
-        --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data" --seed "$seed"
-    do_run python -m spft.bin.train_lm --config "$(conf lm.yaml "$domain")" \
-        --data "$lm/data" --output_dir "$lm" --ngpu "$ngpu" --seed "$seed"
+    train_lm "$(conf lm.yaml "$domain")" "$lm"
     do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
         --tokenizer "$llm" --out "$ngram"
     echo "$made_of" >"$ngram/made_of"

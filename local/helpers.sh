@@ -57,6 +57,15 @@ conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the de
     done
     die "no configuration $1"
 }
+model() { # model KEY: of the architecture
+    python -m spft.bin.show_config "$(conf model.yaml)" "$1"
+}
+train_lm() { # train_lm CONFIG OUT: on `text`, over the LLM's tokens
+    do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
+        --valid "${text[1]}/text" --tokenizer "$llm" --out "$2/data" --seed "$seed"
+    do_run python -m spft.bin.train_lm --config "$1" --data "$2/data" \
+        --output_dir "$2" --ngpu "$ngpu" --seed "$seed"
+}
 train() { # train CONFIG TRAIN VALID OUT [option…]
     local command=(python -m spft.bin.train --config "$1" --train "$2" --valid "$3"
         --out "$4" --dump "$dump" --seed "$seed")

@@ -39,7 +39,6 @@ need "$baseline/model.safetensors" 3
 ngpu=$(gpus "$ngpu")
 same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$general" \
     "baseline=$(cksum <"$baseline/model.safetensors" | cut -d ' ' -f 1)"
-model() { python -m spft.bin.show_config "$(conf model.yaml)" "$1"; }
 llm=$(model llm_conf.name)
 all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
     lstm transformer)
@@ -75,13 +74,9 @@ variant() { # variant ROW [option…]: both steps, and dev
     judge "$1" "$exp/$1/decoder" plain
 }
 fused() { # fused ROW CONFIG: an LM in the search of the row d_30
-    local lm=$exp/$1/lm
-    rm -rf "$lm"
-    do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
-        --valid "${text[1]}/text" --tokenizer "$llm" --out "$lm/data" --seed "$seed"
-    do_run python -m spft.bin.train_lm --config "$2" --data "$lm/data" \
-        --output_dir "$lm" --ngpu "$ngpu" --seed "$seed"
-    judge "$1" "$exp/d_30/decoder" lm --lm "$lm" --lm_weight 0.2
+    rm -rf "$exp/$1/lm"
+    train_lm "$2" "$exp/$1/lm"
+    judge "$1" "$exp/d_30/decoder" lm --lm "$exp/$1/lm" --lm_weight 0.2
 }
 
 for row in $rows; do

@@ -392,6 +392,7 @@ def test_two_processes_train_as_one(train, stages, tiny_data, tmp_path, two_mach
                        "--max_epoch", "2", *options)  # fmt: skip
         assert result.returncode == 0, result.stderr
         log = (out / "train.log").read_text()
+        assert ("\nOSS (" in log) == bool(options)  # fairscale's optimiser
         found = re.findall(r"epoch results: .*? loss=([0-9.]+).*?loss=([0-9.]+)", log)
         losses.append([tuple(map(float, pair)) for pair in found])
     expected = [pytest.approx(pair, abs=2e-3) for pair in losses[0]]

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from spft.data.corpora.files import AUDIO_SUFFIXES
 from spft.errors import UserError, run
 from spft.files import atomic_write
 
-SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 FORMATS = {"text": ".txt", "json": ".json", "srt": ".srt"}
 
 
@@ -109,9 +109,10 @@ def find_audio(names: Iterable[str]) -> Iterator[Path]:
         if name == "-":
             yield from find_audio(line for line in sys.stdin.read().split("\n") if line)
         elif path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            files = path.rglob("*")
+            found = sorted(p for p in files if p.suffix.lower() in AUDIO_SUFFIXES)
             if not found:
-                known = " ".join(sorted(SUFFIXES))
+                known = " ".join(AUDIO_SUFFIXES)
                 raise UserError(f"{path}: no audio in this folder ({known})")
             yield from found
         elif path.exists():

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from spft.data.corpora.files import find_audio
 from spft.data.normalize import normalize
 from spft.data.table import read_lines
 from spft.data.utterance import Utterance
@@ -13,7 +14,6 @@ from spft.errors import UserError
 DEV_SPEAKERS = ("84", "174")
 TEST_SPEAKERS = ("1272", "1462")
 EVALUATION = {"test-clean", "test-other", "dev-other"}
-AUDIO_SUFFIXES = (".flac", ".mp3", ".wav")
 
 
 def read_librispeech(source: Path) -> list[Utterance]:
@@ -36,12 +36,11 @@ def read_librispeech(source: Path) -> list[Utterance]:
                 raise UserError(
                     f"{where}: not `speaker-chapter-number WORDS`; fetch the file again"
                 )
-            files = [path.with_name(name + suffix) for suffix in AUDIO_SUFFIXES]
-            audio = next((file for file in files if file.is_file()), None)
+            audio = find_audio(path.with_name(name))
             if audio is None:
                 raise UserError(
-                    f"{where}: text without audio: no {name}.flac, .mp3 or .wav beside "
-                    "it; unpack the archive again"
+                    f"{where}: text without audio: no {name}.flac, .mp3 or the like "
+                    "beside it; unpack the archive again"
                 )
             speaker = name.split("-")[0]
             utterances.append(Utterance(name, normalize(words), speaker, audio))
