@@ -96,10 +96,8 @@ decode_systems() { # stage 7; `tests`: what is to be decoded
         [ "$protect" = true ] || dev_sets=("$dev")
         each_system second_pass "${options[@]}" "${lms[@]}" --data "${tests[@]}" \
             --tune "${dev_sets[@]}" --phrases "${text[0]}"
-    elif [ -e "$dev/wav.scp" ]; then # stage 9 packs what is best there
+    else # dev is for stage 9, which packs what is best there
         each_system decode "${options[@]}" --data "${tests[@]}" --tune "$dev"
-    else
-        each_system decode "${options[@]}" --data "${tests[@]}"
     fi
 }
 

@@ -28,6 +28,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
+    if args.max_cer is not None and not args.dump:
+        raise UserError("--max_cer: add --dump, where the first passes are")
     from spft.data.features import combine_features
     from spft.data.kaldi import read_data_dir, write_data_dir
 
@@ -36,7 +38,7 @@ def main() -> None:
     left_out = 0
     for folder in args.data:
         rates = {}
-        if args.max_cer is not None and args.dump:
+        if args.max_cer is not None:
             rates = first_pass_errors(folder, args.dump / folder.name)
         for utterance in read_data_dir(folder):
             if rates.get(utterance.id, 0) > (args.max_cer or 0):
