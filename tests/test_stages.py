@@ -382,8 +382,9 @@ def two_machines(tmp_path):
 
 def test_two_processes_train_as_one(train, stages, tiny_data, tmp_path, two_machines):
     """The same losses, epoch by epoch, for the same global batches."""
-    two = ("--launcher", two_machines)
-    ways = [((), ()), (two, ()), (two, ("--sharded_ddp", "true"))]
+    one = "torchrun --standalone --nproc_per_node 2"
+    ways = [((), ()), (("--launcher", two_machines), ())]
+    ways.append((("--launcher", one), ("--sharded_ddp", "true")))
     losses = []
     for launcher, options in ways[: 3 if find_spec("fairscale") else 2]:
         out = tmp_path / f"exp{len(losses)}"
