@@ -6,10 +6,13 @@
 set -euo pipefail
 here=$PWD
 cd "$(dirname "$0")/.."
-if [[ ${1:-} =~ ^(-.*)?$ ]] && [[ ! ${1:-} =~ ^(-h|--help)$ ]]; then
-    echo "error: the domain's name comes first: tools/new_domain.sh NAME --text …" >&2
-    exit 1
-fi
+case ${1:-} in
+    -h | --help) ;;
+    -* | "")
+        echo "error: the domain's name comes first: tools/new_domain.sh NAME --text …" >&2
+        exit 1
+        ;;
+esac
 tools/setup.sh
 . tools/path.sh
 if [[ " $* " =~ \ (-h|--help)\  ]]; then exec python -m spft.bin.new_domain --help; fi

@@ -59,7 +59,7 @@ def main() -> None:
             folder: decodes.read_results(searched / folder.name, speech)
             for folder, speech in sets.items()
         }
-        check_search(config, decodes.read_report(searched)["config"], searched)
+        check_search(config, decodes.read_report(searched), searched)
         lists = [searched / folder.name / "nbest.jsonl" for folder in sets]
         made_of = {
             "config": asdict(config),
@@ -96,17 +96,20 @@ def main() -> None:
         del recognizer, again  # before the next one takes its memory
 
 
-def check_search(config: DecodeConfig, earlier: dict, folder: Path) -> None:
+def check_search(config: DecodeConfig, report: dict, folder: Path) -> None:
     """Refuse n-best lists whose scores would not be comparable with those made here.
 
-    Raises:
-        UserError: they are of a search with another key of ``earlier``.
+    Args:
+        config: of the second pass.
+        report: of the search.
+        folder: where it stands.
     """
+    earlier = report.get("config", {})  # decodes of early versions have none
     for key in ("first_pass_weight", "length_penalty", "keep_prompt"):
-        if earlier[key] != getattr(config, key):
+        wanted = getattr(config, key)
+        if (found := earlier.get(key, wanted)) != wanted:
             raise UserError(
-                f"{folder}: searched with {key} {earlier[key]}, not "
-                f"{getattr(config, key)}; give the search's --config, or decode again"
+                f"{folder}: searched with {key} {found}, not {wanted}; give the search's --config, or decode again"
             )
 
 

@@ -43,10 +43,11 @@ class Bigram:
 
 def test_lists_of_another_search_are_refused():
     config = DecodeConfig()
-    check_search(config, asdict(config) | {"beam": 1}, Path("decode_lm"))
+    check_search(config, {"config": asdict(config) | {"beam": 1}}, Path("decode_lm"))
     for key, value in (("first_pass_weight", 0.0), ("keep_prompt", True)):
         with pytest.raises(UserError, match=f"decode_lm: searched with {key} {value}"):
-            check_search(config, asdict(config) | {key: value}, Path("decode_lm"))
+            report = {"config": asdict(config) | {key: value}}
+            check_search(config, report, Path("decode_lm"))
 
 
 def test_texts_are_judged_as_in_the_search():
