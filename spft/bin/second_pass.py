@@ -103,13 +103,17 @@ def check_search(config: DecodeConfig, report: dict, folder: Path) -> None:
         config: of the second pass.
         report: of the search.
         folder: where it stands.
+
+    Raises:
+        UserError: the search's configuration differs.
     """
     earlier = report.get("config", {})  # decodes of early versions have none
     for key in ("first_pass_weight", "length_penalty", "keep_prompt"):
         wanted = getattr(config, key)
         if (found := earlier.get(key, wanted)) != wanted:
             raise UserError(
-                f"{folder}: searched with {key} {found}, not {wanted}; give the search's --config, or decode again"
+                f"{folder}: searched with {key} {found}, not {wanted}; give the search's "
+                "--config, or decode again"
             )
 
 
