@@ -112,8 +112,8 @@ def check_search(config: DecodeConfig, report: dict, folder: Path) -> None:
         wanted = getattr(config, key)
         if (found := earlier.get(key, wanted)) != wanted:
             raise UserError(
-                f"{folder}: searched with {key} {found}, not {wanted}; give the search's "
-                "--config, or decode again"
+                f"{folder}: searched with {key} {found}, not {wanted}; give the "
+                "search's --config, or decode again"
             )
 
 
