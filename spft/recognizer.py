@@ -153,10 +153,16 @@ class Recognizer:
                 )
                 found = search(prefix, limits)
                 if config.first_pass_weight and self.hearing:
-                    rows = zip(batch, frames, lengths.tolist(), found, strict=True)
                     found = [
-                        self._rescore(nbest, f[:n], speech.heard[u])
-                        for u, f, n, nbest in rows
+                        self._rescore(nbest, f[:n], like, speech.heard[u])
+                        for u, f, n, like, nbest in zip(
+                            batch,
+                            frames,
+                            lengths.tolist(),
+                            speech.written(batch),
+                            found,
+                            strict=True,
+                        )
                     ]
                 results |= zip(batch, found, strict=True)
                 bar.update(len(batch))
@@ -203,12 +209,16 @@ class Recognizer:
         ]
 
     def _rescore(
-        self, nbest: list[Hypothesis], frames: Tensor, heard: dict[str, float]
+        self,
+        nbest: list[Hypothesis],
+        frames: Tensor,
+        like: str,
+        heard: dict[str, float],
     ) -> list[Hypothesis]:
         """The n-best list with the score of the first pass's decoder added."""
         config = self.config
         texts = [self.text(h) for h in nbest]
-        log_probs = self.hearing.score(frames, texts, heard)
+        log_probs = self.hearing.score(frames, texts, like, heard)
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
             length = (len(hypothesis.tokens) + 1) ** config.length_penalty

@@ -62,6 +62,34 @@ def test_scores_are_those_of_the_model(moonshine, spoken):
         assert score == pytest.approx(total, abs=1e-3)
 
 
+def test_the_transcript_is_the_likeliest_that_a_beam_finds(moonshine, spoken):
+    for frames, text in zip(spoken[1], moonshine.transcribe(spoken[1]), strict=True):
+        states = moonshine._encoded(
+            torch.from_numpy(frames)[None], torch.tensor([len(frames)])
+        )
+        with torch.inference_mode():
+            greedy = moonshine.model.generate(
+                encoder_outputs=states,
+                attention_mask=torch.ones(1, 1),
+                max_new_tokens=60,
+            )
+        other = moonshine.tokenizer.decode(greedy[0], skip_special_tokens=True)
+        row = torch.from_numpy(frames)
+        best, greedy = moonshine.score(row, [text, other])
+        assert best >= greedy - 1e-3
+
+
+def test_plain_words_are_judged_in_written_form(moonshine, spoken):
+    _, frames = spoken
+    row, written = torch.from_numpy(frames[0]), moonshine.transcribe(frames[:1])[0]
+    plain = normalize(written)
+    as_they_are, like_that = (
+        moonshine.score(row, [plain], x)[0] for x in ("", written)
+    )
+    assert like_that == pytest.approx(moonshine.score(row, [written])[0], abs=1e-3)
+    assert like_that > as_they_are
+
+
 def test_a_text_is_scored_once(moonshine, spoken, monkeypatch):
     texts, frames = spoken
     row, heard, asked = torch.from_numpy(frames[0]), {}, []
@@ -70,9 +98,9 @@ def test_a_text_is_scored_once(moonshine, spoken, monkeypatch):
         moonshine, "_score", lambda f, new: asked.append(new) or score(f, new)
     )
     first, second, third = texts[:3]
-    told = moonshine.score(row, [first, second, first], heard)
-    more = moonshine.score(row, [third, first], heard)
-    moonshine.score(row, [second], heard)
+    told = moonshine.score(row, [first, second, first], heard=heard)
+    more = moonshine.score(row, [third, first], heard=heard)
+    moonshine.score(row, [second], heard=heard)
     assert asked == [[first, second], [third]]
     assert told[0] == told[2] == more[1]
     alone = [moonshine.score(row, [text])[0] for text in (first, second, third)]

@@ -3,8 +3,9 @@
     python -m spft.bin.extract_features --data data/music_test --dump dump
 
 Writes ``dump/<set>/feats.{scp,ark}``, ``utt2num_frames`` and, by the pretrained decoder
-that came with the encoder, ``first_pass``: normalised transcripts that a projector may
-use. A set is skipped if neither its list of audio files nor these have changed.
+that came with the encoder, ``first_pass``, normalised transcripts that a projector may
+use, and ``first_pass_written``, the same as it wrote them. A set is skipped if neither
+its list of audio files nor these have changed.
 
 Large sets in shards, each a process of its own, then put together:
 
@@ -55,7 +56,7 @@ def main() -> None:
             out = args.dump / f"{folder.name}.{shard}of{shards}"
         stamp = fingerprint(table, args.encoder)
         marker = out / ".done"
-        whole = marker.exists() and (out / "first_pass").exists()
+        whole = marker.exists() and (out / "first_pass_written").exists()
         if whole and marker.read_text() == stamp:
             continue
         if args.merge:
@@ -137,7 +138,7 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
         shutil.rmtree(out)  # of another list of files
     out.mkdir(parents=True)
     utterances = read_table(table)
-    lengths, first_pass, long = {}, {}, []
+    lengths, written, long = {}, {}, []
     # The index gets its name last: features without it count as not there.
     index, unfinished = out / "feats.scp", out / ".feats.scp.tmp"
     chosen = list(utterances)[shard - 1 :: shards]
@@ -156,9 +157,13 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
                 writer(utterance, rows[utterance])
                 bar.update()
             lengths |= {utterance: len(frames) for utterance, frames in rows.items()}
-            texts = map(normalize, encoder.transcribe(list(rows.values())))
-            first_pass |= zip(rows, texts, strict=True)
-    for name, column in (("utt2num_frames", lengths), ("first_pass", first_pass)):
+            texts = encoder.transcribe(list(rows.values()))
+            written |= zip(rows, texts, strict=True)
+    for name, column in (
+        ("utt2num_frames", lengths),
+        ("first_pass", {u: normalize(text) for u, text in written.items()}),
+        ("first_pass_written", {u: " ".join(t.split()) for u, t in written.items()}),
+    ):
         with atomic_write(out / name) as stream:
             stream.writelines(f"{u} {x}".rstrip() + "\n" for u, x in column.items())
     unfinished.rename(index)

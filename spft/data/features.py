@@ -8,7 +8,8 @@ from spft.files import atomic_write
 
 def combine_features(folders: list[Path], out: Path, kept: Collection[str]) -> None:
     """Put the indices of features together; the features stay where they are."""
-    for name in ("feats.scp", "utt2num_frames", "first_pass"):
+    files = ("feats.scp", "utt2num_frames", "first_pass", "first_pass_written")
+    for name in files:
         lines = []
         for folder in folders:
             if not (folder / name).exists():  # stage 2 made no features of it

@@ -19,7 +19,8 @@ class SpeechSource:
         path: an scp file.
         kind: ESPnet's name of its type, ``kaldi_ark`` (frames) or ``sound`` (samples).
         lengths: utterance id to frames or samples, in the directory's order.
-        first_pass: table of the transcripts by the encoder's own decoder, if any.
+        first_pass: table of the transcripts by the encoder's own decoder, normalised,
+            if any; as it wrote them they stand beside it, in ``first_pass_written``.
         heard: utterance to texts, and the log-probability of each by that decoder: what
             was asked so far. The decoder is frozen, so this holds for all systems.
     """
@@ -46,6 +47,10 @@ class SpeechSource:
             return None
         return [self._transcripts[u] for u in utterances]
 
+    def written(self, utterances: list[str]) -> list[str]:
+        """First passes as their decoder wrote them."""
+        return [self._written[u] for u in utterances]
+
     @functools.cached_property
     def _table(self):
         import kaldiio
@@ -60,6 +65,15 @@ class SpeechSource:
         from spft.data.table import read_table
 
         return read_table(self.first_pass, allow_empty=True, check_sorted=False)
+
+    @functools.cached_property
+    def _written(self) -> dict[str, str]:
+        from spft.data.table import read_table
+
+        path = self.first_pass.with_name("first_pass_written")
+        if not path.exists():
+            raise UserError(f"{path}: not found; run stage 2 again")
+        return read_table(path, allow_empty=True, check_sorted=False)
 
 
 class Waveforms:
@@ -77,7 +91,7 @@ class Waveforms:
             self.speech = {u: hearing.encode(wave) for u, wave in waveforms.items()}
         self.lengths = {u: len(array) for u, array in self.speech.items()}
         self.heard: dict[str, dict[str, float]] = defaultdict(dict)
-        self._transcripts: dict[str, str] = {}
+        self._written: dict[str, str] = {}
 
     def load(self, utterance: str) -> np.ndarray:
         """``[T, F]`` frames or ``[N]`` samples of an utterance."""
@@ -89,11 +103,15 @@ class Waveforms:
             return None
         from spft.data.normalize import normalize
 
-        new = [u for u in utterances if u not in self._transcripts]
+        return [normalize(text) for text in self.written(utterances)]
+
+    def written(self, utterances: list[str]) -> list[str]:
+        """First passes as their decoder wrote them."""
+        new = [u for u in utterances if u not in self._written]
         if new:  # search and second pass both ask
             texts = self.hearing.transcribe([self.speech[u] for u in new])
-            self._transcripts |= zip(new, map(normalize, texts), strict=True)
-        return [self._transcripts[u] for u in utterances]
+            self._written |= zip(new, texts, strict=True)
+        return [self._written[u] for u in utterances]
 
 
 def find_speech(folder: Path, dump: Path) -> SpeechSource | None:

@@ -57,7 +57,7 @@ class DecodeConfig:
     second_pass_weights: dict[str, list[float]] = field(
         default_factory=lambda: {
             "ctc": [0.0, 0.1, 0.2, 0.4, 0.8, 1.2],
-            "first_pass": [0.0, 0.3, 0.5, 0.8, 1.2, 2.0],
+            "first_pass": [0.0, 0.5, 1.0, 2.0, 4.0, 7.0],
             "lm": [0.0, 0.2, 0.4, 0.6, 1.0],
             "ngram": [0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0],
         }

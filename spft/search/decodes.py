@@ -106,7 +106,8 @@ def checksums(
     for folder in sets:
         frames = dump / folder.name
         # The last stands for the audio files, of which the list may be as before.
-        files += [folder / "wav.scp", frames / "first_pass", frames / ".done"]
+        names = ("first_pass", "first_pass_written", ".done")
+        files += [folder / "wav.scp", *(frames / name for name in names)]
     return {str(path): sha256(path) for path in files if path.exists()}
 
 

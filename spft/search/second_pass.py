@@ -93,8 +93,9 @@ class SecondPass:
             for u, candidates in found.items()
         ]
         answers = self._llm(prefix, asked)
-        for u, frame, n, texts, log_probs in zip(
-            batch, frames, lengths, asked, answers, strict=True
+        written = speech.written(batch) if recognizer.hearing else batch
+        for u, frame, n, texts, log_probs, like in zip(
+            batch, frames, lengths, asked, answers, written, strict=True
         ):
             candidates = found[u]
             llm = said[u] | dict(zip(texts, log_probs, strict=True))
@@ -103,7 +104,7 @@ class SecondPass:
                 heard = speech.heard[u]
                 heard |= self._said("first_pass", nbests[u], candidates)
                 candidates.log_probs["first_pass"] = recognizer.hearing.score(
-                    frame[:n], candidates.texts, heard
+                    frame[:n], candidates.texts, like, heard
                 )
         return found
 

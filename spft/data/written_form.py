@@ -1,0 +1,48 @@
+"""Plain words as a recogniser would have written them."""
+
+from difflib import SequenceMatcher
+
+from spft.data.normalize import normalize
+
+PUNCTUATION = ".,;:!?"
+
+
+def written_form(text: str, like: str) -> str:
+    """Write a text as a transcript of the same speech is written.
+
+    ``play queens of the stone age`` like ``Play cleans, of the Stone age.`` gives
+    ``Play queens, of the Stone age.``: words that both have stand as they do there,
+    others get case and punctuation of those in whose place they are.
+
+    Args:
+        text: normalised.
+        like: with case, punctuation and figures; if it is empty, the text stays.
+    """
+    if not like or not text:
+        return text
+    ending = _punctuation_behind(like)
+    tokens = like.removesuffix(ending).split()
+    words_of = [normalize(token).split() for token in tokens]
+    words = [word for row in words_of for word in row]
+    owners = [i for i, row in enumerate(words_of) for _ in row]
+    new, written = text.split(), []
+    matcher = SequenceMatcher(None, words, new, autojunk=False)
+    for kind, start, end, first, last in matcher.get_opcodes():
+        replaced = owners[start:end]
+        if kind == "equal":
+            for owner in dict.fromkeys(replaced):
+                whole = replaced.count(owner) == len(words_of[owner])
+                at = [i for i in range(start, end) if owners[i] == owner]
+                written += [tokens[owner]] if whole else [words[i] for i in at]
+            continue
+        capital = any(tokens[owner][0].isupper() for owner in replaced)
+        written += map(str.capitalize if capital else str, new[first:last])
+        if written and replaced and replaced[-1] not in owners[end:]:
+            behind = _punctuation_behind(tokens[replaced[-1]])
+            written[-1] = written[-1].rstrip(PUNCTUATION) + behind
+    sentence = " ".join(written).rstrip(PUNCTUATION) + ending
+    return sentence[:1].upper() + sentence[1:] if like[0].isupper() else sentence
+
+
+def _punctuation_behind(text: str) -> str:
+    return text[len(text.rstrip(PUNCTUATION)) :]

@@ -1,0 +1,34 @@
+"""Plain words in the written form of a transcript."""
+
+import pytest
+
+from spft.data.normalize import normalize
+from spft.data.written_form import written_form
+
+
+@pytest.mark.parametrize(
+    "text, like, wanted",
+    [
+        ("play queens now", "Play cleans, now.", "Play queens, now."),
+        ("add lauryn hill", "Add Lauren Hill.", "Add Lauryn Hill."),
+        ("i'll have two tacos", "I'll have 2 tacos.", "I'll have 2 tacos."),
+        ("set it for five dollars", "Set it for $5.", "Set it for $5."),
+        ("set it for nine dollars", "Set it for $5.", "Set it for nine dollars."),
+        ("play songs by u two", "Play songs by U2, please!", "Play songs by U2!"),
+        ("the end now", "The end.", "The end now."),
+        ("call dr who", "Call Dr. Who?", "Call Dr. Who?"),
+        ("play", "...", "play..."),
+        ("play", "", "play"),
+        ("", "Play.", ""),
+    ],
+)
+def test_case_and_punctuation_are_those_of_the_transcript(text, like, wanted):
+    assert written_form(text, like) == wanted
+
+
+def test_words_stay_as_they_are():
+    likes = ["It's 7:30 p.m., Dr. Who & U2!", "two", "…", "no. no no"]
+    texts = ["it's seven thirty p m doctor who", "who and u two two", "no no"]
+    for text in texts:
+        for like in likes:
+            assert normalize(written_form(text, like)) == text
