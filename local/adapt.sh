@@ -134,6 +134,9 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 method system tag tags=(plain lm second) stale
     local text=("$data/$1_text/train" "$data/$1_text/dev")
     local tests=("$data/$1_test" "$data/${general}_test")
+    mkdir -p "$exp/$domain"
+    exec {alone}>"$exp/$domain/.lock" # until this shell ends
+    flock --nonblock "$alone" || die "another run.sh is at work in $exp/$domain"
     [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
         stale=("${tags[@]}")

@@ -1,6 +1,13 @@
 # shellcheck shell=bash
 # What the stages of run.sh have in common; it sources this.
 
+lock() { # lock FILE: until `unlock` or the end; two runs would mix up what they write
+    exec {held}>"$1"
+    flock --nonblock "$held" && return
+    echo "waiting for another run.sh, until its stage 3 is done" >&2
+    flock "$held"
+}
+unlock() { [ -z "${held:-}" ] || exec {held}>&-; }
 on() { # on N: whether stage N is to run
     [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
     echo "stage $1" >&2

@@ -1,11 +1,13 @@
 """The recipe itself, run for real: the driver, its stages and its complaints."""
 
+import fcntl
 import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -63,6 +65,21 @@ def test_a_baseline_of_ones_own_stays(recipe, tmp_path):
     assert weights.read_bytes() == b"of a week"
     shutil.rmtree(weights.parent)
     assert recipe(*part).returncode == 0 and weights.stat().st_size > 1e6
+
+
+def test_two_runs_do_not_meet(recipe, tiny, tmp_path):
+    part = ("--preset", "tiny", "--domains", "music", "--expdir", str(tmp_path))
+    (tmp_path / "music").mkdir()
+    with open(tmp_path / "music/.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        result = recipe(*part, "--stage", "6", "--stop_stage", "6")
+    assert result.returncode == 1
+    assert "error: another run.sh is at work in" in result.stderr
+    with open(ROOT / ".cache/run.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        Timer(2, fcntl.flock, (held, fcntl.LOCK_UN)).start()
+        result = recipe(*part, "--stage", "1", "--stop_stage", "1")
+    assert result.returncode == 0 and "waiting for another" in result.stderr
 
 
 def test_missing_inputs_name_the_stage_to_run(tiny):
@@ -199,18 +216,17 @@ def test_stages_5_to_7_alone(recipe, tiny):
     prompt = (exp / "music" / "prompt" / "model.safetensors").read_bytes()
     before = {d: (exp / d / "soft_prompt" / "decode_plain" / f"{d}_test" / "text")
               .read_text() for d in ("music",)}  # fmt: skip
-    result = recipe("--preset", "tiny", "--domains", "music",
-                 "--stage", "5", "--stop_stage", "7")  # fmt: skip
+    music = ("--preset", "tiny", "--domains", "music", "--stop_stage", "7")
+    result = recipe(*music, "--stage", "5", "--methods", "soft_prompt")
     assert result.returncode == 0, result.stderr[-3000:]
     assert (exp / "music" / "prompt" / "model.safetensors").read_bytes() == prompt
     text = exp / "music" / "soft_prompt" / "decode_plain" / "music_test" / "text"
     # Same seed, same inputs: the same hypotheses.
     assert text.read_text() == before["music"]
-    part = ("--preset", "tiny", "--domains", "music", "--stage", "6", "--stop_stage",
-            "7", "--resume", "true")  # fmt: skip
-    result = recipe(*part)
+    part = (*music, "--stage", "6", "--resume", "true")
+    result = recipe(*part, "--methods", "soft_prompt")
     assert result.returncode == 0, result.stderr[-3000:]
-    for folder in ("ngram", *SYSTEMS):
+    for folder in ("ngram", "base", "soft_prompt"):
         assert f"finished already: exp/tiny/music/{folder}" in result.stderr
     # Another search: the LMs stay, the decodes do not.
     result = recipe(*part, "--keep_prompt", "true", "--methods", "")

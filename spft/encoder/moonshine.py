@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache, EncoderDecoderCache
 
 from spft.data.written_form import written_form
 
 BEAM = 4  # of 8 the best is the same, of one it has a tenth more errors
 UTTERANCES = 8  # at once: each beam attends to a copy of its utterance's frames
+
+
+class _BeamCache(EncoderDecoderCache):
+    """Keys and values of a beam search, whose beams all attend to the same frames."""
+
+    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
+        self.self_attention_cache.reorder_cache(beam_idx)
 
 
 class Moonshine:
@@ -61,6 +69,7 @@ class Moonshine:
         seconds = int(lengths.max()) / self.frames_per_second
         tokens = self.model.generate(
             encoder_outputs=output,
+            past_key_values=_BeamCache(DynamicCache(), DynamicCache()),
             # Not ours: transformers looks for an input's length, and warns without it.
             attention_mask=torch.ones(len(rows), 1, device=self.device),
             max_new_tokens=int(seconds * self.max_tokens_per_second) + 2,
@@ -119,8 +128,6 @@ class Moonshine:
 
     def _attended(self, frames: torch.Tensor, rows: int):
         """What ``rows`` texts attend to in one utterance's frames, computed once."""
-        from transformers import DynamicCache, EncoderDecoderCache
-
         audio = DynamicCache()
         for i, layer in enumerate(self.model.model.decoder.layers):
             attention = layer.encoder_attn
