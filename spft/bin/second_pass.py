@@ -59,7 +59,8 @@ def main() -> None:
             folder: decodes.read_results(searched / folder.name, speech)
             for folder, speech in sets.items()
         }
-        check_search(config, decodes.read_report(searched), searched)
+        heard = decodes.checksums(model, {}, sets, args.dump)
+        check_search(config, heard, decodes.read_report(searched), searched)
         lists = [searched / folder.name / "nbest.jsonl" for folder in sets]
         made_of = {
             "config": asdict(config),
@@ -96,16 +97,19 @@ def main() -> None:
         del recognizer, again  # before the next one takes its memory
 
 
-def check_search(config: DecodeConfig, report: dict, folder: Path) -> None:
+def check_search(
+    config: DecodeConfig, heard: dict[str, str], report: dict, folder: Path
+) -> None:
     """Refuse n-best lists whose scores would not be comparable with those made here.
 
     Args:
         config: of the second pass.
+        heard: sha256 of its model and features, by path.
         report: of the search.
         folder: where it stands.
 
     Raises:
-        UserError: the search's configuration differs.
+        UserError: the search's configuration, model or features differ.
     """
     earlier = report.get("config", {})  # decodes of early versions have none
     for key in ("first_pass_weight", "length_penalty", "keep_prompt"):
@@ -115,6 +119,10 @@ def check_search(config: DecodeConfig, report: dict, folder: Path) -> None:
                 f"{folder}: searched with {key} {found}, not {wanted}; give the "
                 "search's --config, or decode again"
             )
+    searched = report.get("sha256", {})
+    for path, checksum in heard.items():
+        if searched.get(path, checksum) != checksum:
+            raise UserError(f"{folder}: {path} is not what it was; decode again")
 
 
 def choose_weights(config: DecodeConfig, found: dict[Path, dict]) -> tuple:

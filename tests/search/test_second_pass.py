@@ -42,12 +42,15 @@ class Bigram:
 
 
 def test_lists_of_another_search_are_refused():
-    config = DecodeConfig()
-    check_search(config, {"config": asdict(config) | {"beam": 1}}, Path("decode_lm"))
+    config, heard = DecodeConfig(), {"dump/dev/first_pass": "1f"}
+    report = {"config": asdict(config) | {"beam": 1}, "sha256": heard}
+    check_search(config, heard, report, Path("decode_lm"))
+    with pytest.raises(UserError, match="decode_lm: dump/dev/first_pass is not"):
+        check_search(config, {"dump/dev/first_pass": "2f"}, report, Path("decode_lm"))
     for key, value in (("first_pass_weight", 0.0), ("keep_prompt", True)):
         with pytest.raises(UserError, match=f"decode_lm: searched with {key} {value}"):
             report = {"config": asdict(config) | {key: value}}
-            check_search(config, report, Path("decode_lm"))
+            check_search(config, heard, report, Path("decode_lm"))
 
 
 def test_texts_are_judged_as_in_the_search():
