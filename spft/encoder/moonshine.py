@@ -58,8 +58,12 @@ class Moonshine:
         With case, punctuation and figures: normalise before use. By beam search for the
         likeliest, whatever its length.
         """
-        batches = batched(frames, UTTERANCES)
-        return [text for batch in batches for text in self._transcribe(batch)]
+        order = sorted(range(len(frames)), key=lambda i: len(frames[i]))
+        texts: dict[int, str] = {}
+        for batch in batched(order, UTTERANCES):  # of similar length
+            found = self._transcribe([frames[i] for i in batch])
+            texts |= zip(batch, found, strict=True)
+        return [texts[i] for i in range(len(frames))]
 
     @torch.inference_mode()
     def _transcribe(self, frames: Sequence[np.ndarray]) -> list[str]:
