@@ -94,13 +94,11 @@ for domain in $domains; do
     done
 done
 
-# shellcheck source=local/helpers.sh
-. local/helpers.sh
-mkdir -p .cache
-lock .cache/run.lock # set-up, data, features and baseline are of all domains
 tools/setup.sh
 . tools/path.sh
 . tools/db.sh
+# shellcheck source=local/helpers.sh
+. local/helpers.sh
 cores=$(env -u OMP_NUM_THREADS nproc) # nproc obeys that variable
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cores}
 
@@ -136,6 +134,7 @@ fi
 ngpu=$(gpus "$ngpu")
 if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : cores)); fi
 mkdir -p "$exp"
+be_alone "$exp"
 
 # shellcheck source=local/adapt.sh
 . local/adapt.sh
@@ -259,7 +258,6 @@ if on 3; then
     fi
 fi
 
-unlock
 say_who() { # say_who NAME: before each line; a progress bar's states become lines
     stdbuf -o0 tr '\r' '\n' | sed -u "/^ *\$/d; s/^/[$1] /"
 }

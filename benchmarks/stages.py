@@ -83,7 +83,8 @@ def small_sets(out: Path) -> None:
                 (out / name / table).write_text("".join(lines), encoding="utf-8")
     frames = out / "dump" / "test"
     frames.mkdir(parents=True)
-    for table in ("feats.scp", "utt2num_frames"):
+    first_passes = ("first_pass", "first_pass_written")
+    for table in ("feats.scp", "utt2num_frames", *first_passes):
         lines = Path("dump/music_test", table).read_text("utf-8").splitlines(True)
         (frames / table).write_text("".join(lines[:UTTERANCES]), encoding="utf-8")
 

@@ -2,10 +2,11 @@
 # Stages 4 to 7 of run.sh, for one domain; it sources this.
 
 check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
-    local method set text=$data/$1_text
+    local method set sets text=$data/$1_text
     if [ "$stop_stage" -ge 7 ] && [ "$encoder" = cached ]; then
-        for set in "$1_test" "${general}_test"; do need "$dump/$set/feats.scp" 2; done
-        [ "$fusion" = false ] || need "$dump/${general}_dev/feats.scp" 2
+        sets=("$1_dev" "$1_test" "${general}_test")
+        [ "$fusion" = false ] || sets+=("${general}_dev")
+        for set in "${sets[@]}"; do need "$dump/$set/first_pass_written" 2; done
     fi
     case $stage in
         4) need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1 ;;
@@ -134,9 +135,6 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     local domain=$1 method system tag tags=(plain lm second) stale
     local text=("$data/$1_text/train" "$data/$1_text/dev")
     local tests=("$data/$1_test" "$data/${general}_test")
-    mkdir -p "$exp/$domain"
-    exec {alone}>"$exp/$domain/.lock" # until this shell ends
-    flock --nonblock "$alone" || die "another run.sh is at work in $exp/$domain"
     [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
         stale=("${tags[@]}")

@@ -1,13 +1,15 @@
 # shellcheck shell=bash
 # What the stages of run.sh have in common; it sources this.
 
-lock() { # lock FILE: until `unlock` or the end; two runs would mix up what they write
-    exec {held}>"$1"
-    flock --nonblock "$held" && return
-    echo "waiting for another run.sh, until its stage 3 is done" >&2
-    flock "$held"
+be_alone() { # be_alone FOLDER: until this and all that it runs end, others may not write
+    local status=0 busy=75
+    exec {held}>"$1/.lock"
+    # Where there is no flock, or the file system has none, it goes without.
+    flock --nonblock --conflict-exit-code "$busy" "$held" 2>/dev/null || status=$?
+    [ "$status" -ne "$busy" ] ||
+        die "another run.sh, or what it left running, is at work in $1; wait for it," \
+            "name all domains in one call, or give --expdir"
 }
-unlock() { [ -z "${held:-}" ] || exec {held}>&-; }
 on() { # on N: whether stage N is to run
     [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
     echo "stage $1" >&2

@@ -15,7 +15,7 @@ from spft.errors import UserError
 from spft.files import atomic_write, sha256
 
 MANIFEST = "pack.yaml"
-FORMAT = 1
+FORMAT = 2  # the second pass weighs the first pass's decoder as of written text
 BASE = "base"  # the baseline's name among the domains
 
 

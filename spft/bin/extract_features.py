@@ -25,7 +25,7 @@ from pathlib import Path
 from spft.errors import UserError, run
 from spft.files import atomic_write
 
-BATCH = 32  # utterances that the decoder transcribes at once
+BATCH = 32  # utterances that are encoded before the decoder transcribes them
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -162,7 +162,7 @@ def extract(table: Path, out: Path, encoder, shard: int = 1, shards: int = 1) ->
     for name, column in (
         ("utt2num_frames", lengths),
         ("first_pass", {u: normalize(text) for u, text in written.items()}),
-        ("first_pass_written", {u: " ".join(t.split()) for u, t in written.items()}),
+        ("first_pass_written", written),
     ):
         with atomic_write(out / name) as stream:
             stream.writelines(f"{u} {x}".rstrip() + "\n" for u, x in column.items())

@@ -59,8 +59,8 @@ def main() -> None:
             folder: decodes.read_results(searched / folder.name, speech)
             for folder, speech in sets.items()
         }
-        heard = decodes.checksums(model, {}, sets, args.dump)
-        check_search(config, heard, decodes.read_report(searched), searched)
+        inputs = decodes.checksums(model, {}, sets, args.dump)
+        check_search(config, inputs, decodes.read_report(searched), searched)
         lists = [searched / folder.name / "nbest.jsonl" for folder in sets]
         made_of = {
             "config": asdict(config),
@@ -98,13 +98,13 @@ def main() -> None:
 
 
 def check_search(
-    config: DecodeConfig, heard: dict[str, str], report: dict, folder: Path
+    config: DecodeConfig, inputs: dict[str, str], report: dict, folder: Path
 ) -> None:
     """Refuse n-best lists whose scores would not be comparable with those made here.
 
     Args:
         config: of the second pass.
-        heard: sha256 of its model and features, by path.
+        inputs: sha256 of its model and features, by path.
         report: of the search.
         folder: where it stands.
 
@@ -119,10 +119,13 @@ def check_search(
                 f"{folder}: searched with {key} {found}, not {wanted}; give the "
                 "search's --config, or decode again"
             )
-    searched = report.get("sha256", {})
-    for path, checksum in heard.items():
-        if searched.get(path, checksum) != checksum:
-            raise UserError(f"{folder}: {path} is not what it was; decode again")
+    searched = report.get("sha256", inputs)
+    for path, checksum in inputs.items():
+        if searched.get(path) != checksum:
+            raise UserError(
+                f"{folder}: not of {path} as it is now; run spft.bin.decode again, "
+                "with the same paths"
+            )
 
 
 def choose_weights(config: DecodeConfig, found: dict[Path, dict]) -> tuple:

@@ -48,7 +48,9 @@ class SpeechSource:
         return [self._transcripts[u] for u in utterances]
 
     def written(self, utterances: list[str]) -> list[str]:
-        """First passes as their decoder wrote them."""
+        """First passes as their decoder wrote them; empty if there are none."""
+        if self.first_pass is None:
+            return [""] * len(utterances)
         return [self._written[u] for u in utterances]
 
     @functools.cached_property
@@ -106,7 +108,9 @@ class Waveforms:
         return [normalize(text) for text in self.written(utterances)]
 
     def written(self, utterances: list[str]) -> list[str]:
-        """First passes as their decoder wrote them."""
+        """First passes as their decoder wrote them; empty if there are none."""
+        if self.hearing is None:
+            return [""] * len(utterances)
         new = [u for u in utterances if u not in self._written]
         if new:  # search and second pass both ask
             texts = self.hearing.transcribe([self.speech[u] for u in new])

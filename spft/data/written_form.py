@@ -5,23 +5,26 @@ from difflib import SequenceMatcher
 from spft.data.normalize import normalize
 
 PUNCTUATION = ".,;:!?"
+ALWAYS = ("I", "I'd", "I'll", "I'm", "I've")  # have a capital
 
 
 def written_form(text: str, like: str) -> str:
     """Write a text as a transcript of the same speech is written.
 
-    ``play queens of the stone age`` like ``Play cleans, of the Stone age.`` gives
-    ``Play queens, of the Stone age.``: words that both have stand as they do there,
+    ``and play queens of the stone age`` like ``Play cleans, of the Stone age.`` gives
+    ``And play queens, of the Stone age.``: words that both have stand as they do there,
     others get case and punctuation of those in whose place they are.
 
     Args:
-        text: normalised.
+        text: plain words.
         like: with case, punctuation and figures; if it is empty, the text stays.
     """
     if not like or not text:
         return text
     ending = _punctuation_behind(like)
     tokens = like.removesuffix(ending).split()
+    if tokens and tokens[0][1:] == tokens[0][1:].lower() and tokens[0] not in ALWAYS:
+        tokens[0] = tokens[0].lower()  # its capital is the sentence's
     words_of = [normalize(token).split() for token in tokens]
     words = [word for row in words_of for word in row]
     owners = [i for i, row in enumerate(words_of) for _ in row]
@@ -36,7 +39,10 @@ def written_form(text: str, like: str) -> str:
                 written += [tokens[owner]] if whole else [words[i] for i in at]
             continue
         capital = any(tokens[owner][0].isupper() for owner in replaced)
-        written += map(str.capitalize if capital else str, new[first:last])
+        written += [
+            word.capitalize() if capital or word.capitalize() in ALWAYS else word
+            for word in new[first:last]
+        ]
         if written and replaced and replaced[-1] not in owners[end:]:
             behind = _punctuation_behind(tokens[replaced[-1]])
             written[-1] = written[-1].rstrip(PUNCTUATION) + behind

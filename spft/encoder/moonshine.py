@@ -11,12 +11,12 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from spft.data.written_form import written_form
 
-BEAM = 4  # of 8 the best is the same, of one it has a tenth more errors
-UTTERANCES = 8  # at once: each beam attends to a copy of its utterance's frames
+BEAM = 4  # one has a tenth more errors, eight as many
+UTTERANCES = 8  # searched at once; each beam attends to a copy of its frames
 
 
 class _BeamCache(EncoderDecoderCache):
-    """Keys and values of a beam search, whose beams all attend to the same frames."""
+    """Keys and values of a beam search; a beam never leaves its utterance's frames."""
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         self.self_attention_cache.reorder_cache(beam_idx)
@@ -83,7 +83,11 @@ class Moonshine:
         # The bound is per utterance: a short one in a batch may not go on for longer.
         limits = (lengths / self.frames_per_second * self.max_tokens_per_second).int()
         return [
-            self.tokenizer.decode(row[: limit + 2], skip_special_tokens=True)
+            " ".join(
+                self.tokenizer.decode(
+                    row[: limit + 2], skip_special_tokens=True
+                ).split()
+            )
             for row, limit in zip(tokens, limits.tolist(), strict=True)
         ]
 

@@ -93,7 +93,7 @@ class SecondPass:
             for u, candidates in found.items()
         ]
         answers = self._llm(prefix, asked)
-        written = speech.written(batch) if recognizer.hearing else batch
+        written = speech.written(batch)
         for u, frame, n, texts, log_probs, like in zip(
             batch, frames, lengths, asked, answers, written, strict=True
         ):

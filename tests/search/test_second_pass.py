@@ -42,15 +42,16 @@ class Bigram:
 
 
 def test_lists_of_another_search_are_refused():
-    config, heard = DecodeConfig(), {"dump/dev/first_pass": "1f"}
-    report = {"config": asdict(config) | {"beam": 1}, "sha256": heard}
-    check_search(config, heard, report, Path("decode_lm"))
-    with pytest.raises(UserError, match="decode_lm: dump/dev/first_pass is not"):
-        check_search(config, {"dump/dev/first_pass": "2f"}, report, Path("decode_lm"))
+    config, inputs = DecodeConfig(), {"dump/dev/first_pass": "1f"}
+    report = {"config": asdict(config) | {"beam": 1}, "sha256": inputs}
+    check_search(config, inputs, report, Path("decode_lm"))
+    for other in ({"dump/dev/first_pass": "2f"}, inputs | {"dump/dev/more": "3f"}):
+        with pytest.raises(UserError, match="decode_lm: not of dump/dev/"):
+            check_search(config, other, report, Path("decode_lm"))
     for key, value in (("first_pass_weight", 0.0), ("keep_prompt", True)):
         with pytest.raises(UserError, match=f"decode_lm: searched with {key} {value}"):
             report = {"config": asdict(config) | {key: value}}
-            check_search(config, heard, report, Path("decode_lm"))
+            check_search(config, inputs, report, Path("decode_lm"))
 
 
 def test_texts_are_judged_as_in_the_search():
