@@ -142,6 +142,13 @@ def test_features_are_computed_once(monkeypatch, tmp_path):
     assert speech.transcripts(["b", "a"]) == ["play two songs", ""]
     run_main(extract_features, monkeypatch, *options)
     assert CountingEncoder.calls == 2
+    assert speech.written(["a", "b"]) == ["", "Play 2 songs."]
+    (tmp_path / "dump/set/first_pass_written").unlink()  # as before there was one
+    with pytest.raises(UserError, match="run stage 2 again"):
+        find_speech(data, tmp_path / "dump").written(["a"])
+    run_main(extract_features, monkeypatch, *options)
+    assert CountingEncoder.calls == 4
+    CountingEncoder.calls = 2
     (data / "wav.scp").write_text(f"b {tmp_path}/b.wav\n")
     run_main(extract_features, monkeypatch, *options)
     assert CountingEncoder.calls == 3
@@ -160,7 +167,8 @@ def test_shards_put_together_are_the_whole(monkeypatch, tmp_path):
     data.mkdir()
     with open(data / "wav.scp", "w") as table:
         for i, name in enumerate("abcde"):
-            soundfile.write(tmp_path / f"{name}.wav", np.full(8000, (i + 1) / 9), 16000)
+            wave = np.full(8000 + 400 * (i % 2), (i + 1) / 9)
+            soundfile.write(tmp_path / f"{name}.wav", wave, 16000)
             print(name, tmp_path / f"{name}.wav", file=table)
     options = ["--data", data, "--dump", dump, "--encoder", str(tmp_path)]
     run_main(extract_features, monkeypatch, *options, "--shard", "1/2")
@@ -171,6 +179,8 @@ def test_shards_put_together_are_the_whole(monkeypatch, tmp_path):
     run_main(extract_features, monkeypatch, *options, "--merge", "2")
     speech = find_speech(data, dump)
     assert list(speech.lengths) == list("abcde")
+    assert speech.written(list("abc")) == ["", "Play 2 songs.", ""]
+    assert speech.transcripts(["d"]) == ["play two songs"]
     for i, name in enumerate("abcde"):
         assert speech.load(name).max() == pytest.approx((i + 1) / 9, abs=1e-4)
     with pytest.raises(UserError, match="3/2"):

@@ -175,7 +175,7 @@ def test_another_base_model_is_refused(tmp_path):
     model.mkdir()
     (model / "model.safetensors").write_bytes(b"weights")
     known = pack.checksum(str(model))
-    manifest = "format: 1\ndecode: {}\ndomains: {}\nmodels:\n"
+    manifest = f"format: {pack.FORMAT}\ndecode: {{}}\ndomains: {{}}\nmodels:\n"
     manifest += f"  {model}: {{sha256: {known}}}\n"
     (tmp_path / "pack.yaml").write_text(manifest)
     assert pack.open_pack(tmp_path).domains == {}
