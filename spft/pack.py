@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -234,7 +235,7 @@ def _unpack(archive: Path) -> Path:
         try:
             with zipfile.ZipFile(archive) as pack:
                 pack.extractall(folder)
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, zlib.error, EOFError):
             raise UserError(
                 f"{archive}: not a whole zip archive; fetch it again"
             ) from None

@@ -221,8 +221,8 @@ class Recognizer:
         log_probs = self.hearing.score(frames, texts, like, heard)
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
-            length = (len(hypothesis.tokens) + 1) ** config.length_penalty
-            part = config.first_pass_weight * log_prob / length
+            norm = hypothesis.length**config.length_penalty
+            part = config.first_pass_weight * log_prob / norm
             parts = {**hypothesis.parts, "first_pass": part}
             score = hypothesis.score + part
             rescored.append(replace(hypothesis, score=score, parts=parts))

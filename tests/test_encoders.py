@@ -16,7 +16,11 @@ from transformers import (
 )
 
 from spft.data.speech import find_speech
-from spft.encoder.encoders import CachedEncoder, TransformersEncoder
+from spft.encoder.encoders import (
+    CachedEncoder,
+    FbankConformerEncoder,
+    TransformersEncoder,
+)
 from spft.errors import UserError
 from spft.recognizer import Recognizer
 from spft.search.config import DecodeConfig
@@ -129,3 +133,21 @@ def test_preset_large_with_other_names(
 def test_audio_where_cached_frames_are_read():
     with pytest.raises(UserError, match="features of the set first: run.sh --stage 2"):
         CachedEncoder()(torch.zeros(1, 16000), torch.tensor([16000]))
+
+
+def test_cached_frames_where_audio_is_read(folders):
+    for encoder in (TransformersEncoder(str(folders / "whisper")),
+                    FbankConformerEncoder()):  # fmt: skip
+        with pytest.raises(UserError, match="reads audio, and was given cached frames"):
+            encoder(torch.zeros(1, 300, 416), torch.tensor([300]))
+
+
+def test_a_checkpoint_in_half_precision(folders, tmp_path):
+    """What computes in float32 (a GPU without bfloat16) takes it as well."""
+    WhisperModel.from_pretrained(folders / "whisper").half().save_pretrained(tmp_path)
+    WhisperFeatureExtractor.from_pretrained(folders / "whisper").save_pretrained(
+        tmp_path
+    )
+    encoder = TransformersEncoder(str(tmp_path))
+    frames, lengths, _ = encoder(torch.zeros(1, 16000), torch.tensor([16000]))
+    assert frames.dtype == torch.float32 and lengths.tolist() == [50]

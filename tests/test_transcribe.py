@@ -207,6 +207,17 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
     assert found.decode["beam"] == 2 and found.second == report["weights"]
     # It has no weight, but chooses what the others judge.
     assert found.external == {"ngram": tmp_path / "music/ngram"}
+    (tmp_path / "music/ngram").rmdir()
+    with pytest.raises(UserError, match="ngram: not there, but stage 7 used it"):
+        find_domain(tmp_path, "music", "soft_prompt")
+    (tmp_path / "music/ngram").mkdir()
+    model = tmp_path / "music/soft_prompt/model.safetensors"
+    model.write_text("trained again")
+    report["sha256"] = {str(model): "of before"}
+    write("second")
+    with pytest.raises(UserError, match="made when .* was another; run stage 7"):
+        find_domain(tmp_path, "music", "soft_prompt")
+    del report["sha256"]
     report["config"]["keep_prompt"] = True
     shutil.rmtree(tmp_path / "music/soft_prompt/decode_second")
     for tag in ("plain", "second"):

@@ -97,6 +97,7 @@ def decode_system(
 
     def decode(tag: str, weights: dict[str, float], sweep: list[dict]) -> None:
         timing, folder = {}, out / f"decode_{tag}"
+        decodes.forget_report(folder)
         for data in sets:
             results, timing[data.name] = search(data, weights)
             decodes.write_results(folder / data.name, results, recognizer.llm)

@@ -15,13 +15,12 @@ Large sets in shards, each a process of its own, then put together:
 """
 
 import argparse
-import hashlib
-import os
 import shutil
 import sys
 from itertools import batched
 from pathlib import Path
 
+from spft.data.features import audio_stamp, combine_features
 from spft.errors import UserError, run
 from spft.files import atomic_write
 
@@ -54,7 +53,7 @@ def main() -> None:
         out = args.dump / folder.name
         if args.shard:
             out = args.dump / f"{folder.name}.{shard}of{shards}"
-        stamp = fingerprint(table, args.encoder)
+        stamp = audio_stamp(table, args.encoder)
         marker = out / ".done"
         whole = marker.exists() and (out / "first_pass_written").exists()
         if whole and marker.read_text() == stamp:
@@ -72,28 +71,6 @@ def main() -> None:
             stream.write(stamp)
 
 
-def fingerprint(table: Path, encoder: str) -> str:
-    """What stands for the features: the encoder, the list, and its files' size and age.
-
-    Raises:
-        UserError: a file is missing.
-    """
-    from spft.data.table import read_table
-
-    digest = hashlib.sha256(encoder.encode() + table.read_bytes())
-    utterances = read_table(table)
-    for utterance, path in utterances.items():
-        try:
-            file = os.stat(path)
-        except OSError as error:
-            raise UserError(
-                f"{utterances.where(utterance)}: {path}: {error.strerror}; "
-                "run stage 1 again"
-            ) from None
-        digest.update(f"{file.st_size} {file.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
 def parse_shard(text: str) -> tuple[int, int]:
     """J and N of ``J/N``."""
     shard, _, shards = text.partition("/")
@@ -108,7 +85,6 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def merge(table: Path, out: Path, shards: int, stamp: str) -> None:
     """Put the shards of a set together; the features stay where they are."""
-    from spft.data.features import combine_features
     from spft.data.table import read_table
 
     parts = [

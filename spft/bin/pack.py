@@ -119,8 +119,13 @@ def dev_errors(folder: Path, systems: Sequence[str]) -> dict[str, float]:
 
 
 def find_domain(exp: Path, domain: str, system: str):
-    """What stages 5 to 7 left for a system; without fusion if that was not decoded."""
+    """What stages 5 to 7 left for a system; without fusion if that was not decoded.
+
+    Raises:
+        UserError: it was not decoded, or with other models than those of today.
+    """
     from spft.pack import BASE, Domain
+    from spft.scoring.lineage import changed
 
     folder = exp / domain / system
     weights: dict[str, dict[str, float]] = {}
@@ -133,6 +138,8 @@ def find_domain(exp: Path, domain: str, system: str):
         path, report = folder / f"decode_{tag}" / "decode.json", {}
         if path.exists():
             report = json.loads(path.read_text(encoding="utf-8"))
+        if other := changed(report.get("sha256", {})):
+            raise UserError(f"{path}: made when {other} was another; run stage 7 again")
         config = report.get("config", config)
         weights[tag] = report.get("weights", {})
     if config and config["keep_prompt"]:
@@ -144,9 +151,11 @@ def find_domain(exp: Path, domain: str, system: str):
     external = {
         name: exp / domain / name
         for name in ("lm", "ngram")
-        if (weights["second"] and (exp / domain / name).exists())
-        or weights["lm"].get(name)
+        if name in weights["second"] or weights["lm"].get(name)
     }
+    for folder in external.values():
+        if not folder.is_dir():
+            raise UserError(f"{folder}: not there, but stage 7 used it; run stage 6")
     model = exp / "baseline" if system == BASE else folder
     used = {name: weight for name, weight in weights["lm"].items() if weight}
     # Weights of 0 stay in the second pass: with none at all there would be no pass.

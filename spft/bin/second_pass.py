@@ -84,6 +84,7 @@ def main() -> None:
         weights, sweep = choose_weights(config, {f: found[f] for f in args.tune})
         print(f"{system}: second pass {weights}", flush=True)
         timing, search = {}, decodes.read_report(searched)["timing"]
+        decodes.forget_report(out)
         for folder in args.data:
             results = {
                 utterance: candidates.ranked(weights, config.lm_length_bonus)

@@ -15,7 +15,6 @@ from spft.files import atomic_write
 
 MARKS = ("<!-- results -->", "<!-- end of results -->")
 MEASURES = ("WER", "EER")
-NOTHING = "–"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -70,7 +69,7 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
     first system's, in percent: of the WER as the report has it, of the EER as its two
     decimals tell.
     """
-    from spft.scoring.table import format_table
+    from spft.scoring.table import NOTHING, format_table
 
     columns = [
         (domain, measure)
@@ -96,6 +95,8 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
 
 def change(row: dict[str, str], base: dict[str, str], measure: str) -> str:
     """Relative change of a figure, in brackets; empty of the base's own."""
+    from spft.scoring.table import NOTHING
+
     if row[measure] == base[measure] or NOTHING in (row[measure], base[measure]):
         return ""
     value, start = (float(cells[measure].rstrip("*†")) for cells in (row, base))

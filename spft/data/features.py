@@ -1,15 +1,44 @@
 """Features that stage 2 makes of a set: indices of them, and first passes."""
 
+import hashlib
+import os
 from collections.abc import Collection
 from pathlib import Path
 
+from spft.data.table import read_table
+from spft.errors import UserError
 from spft.files import atomic_write
+
+
+def audio_stamp(table: Path, encoder: str = "") -> str:
+    """What stands for audio, or its features: the list, its files' size and age.
+
+    Args:
+        table: ``wav.scp``.
+        encoder: what makes features of it, if anything.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    digest = hashlib.sha256(encoder.encode() + table.read_bytes())
+    utterances = read_table(table)
+    for utterance, path in utterances.items():
+        try:
+            file = os.stat(path)
+        except OSError as error:
+            raise UserError(
+                f"{utterances.where(utterance)}: {path}: {error.strerror}; "
+                "run stage 1 again"
+            ) from None
+        digest.update(f"{file.st_size} {file.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def combine_features(folders: list[Path], out: Path, kept: Collection[str]) -> None:
     """Put the indices of features together; the features stay where they are."""
-    files = ("feats.scp", "utt2num_frames", "first_pass", "first_pass_written")
-    for name in files:
+    (out / "feats.scp").unlink(missing_ok=True)
+    # The index comes last: features without it count as not there.
+    for name in ("utt2num_frames", "first_pass", "first_pass_written", "feats.scp"):
         lines = []
         for folder in folders:
             if not (folder / name).exists():  # stage 2 made no features of it

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from spft.data.audio import header
+from spft.data.audio import header, read_audio
+from spft.data.normalize import normalize
+from spft.data.table import read_table
 from spft.errors import UserError
 
 
@@ -37,8 +39,6 @@ class SpeechSource:
         """``[T, F]`` frames or ``[N]`` samples of an utterance."""
         if self.kind == "kaldi_ark":
             return np.array(self._table[utterance])
-        from spft.data.audio import read_audio
-
         return read_audio(self._table[utterance])
 
     def transcripts(self, utterances: list[str]) -> list[str] | None:
@@ -57,21 +57,15 @@ class SpeechSource:
     def _table(self):
         import kaldiio
 
-        from spft.data.table import read_table
-
         frames = self.kind == "kaldi_ark"
         return (kaldiio.load_scp if frames else read_table)(str(self.path))
 
     @functools.cached_property
     def _transcripts(self) -> dict[str, str]:
-        from spft.data.table import read_table
-
         return read_table(self.first_pass, allow_empty=True, check_sorted=False)
 
     @functools.cached_property
     def _written(self) -> dict[str, str]:
-        from spft.data.table import read_table
-
         path = self.first_pass.with_name("first_pass_written")
         if not path.exists():
             raise UserError(f"{path}: not found; run stage 2 again")
@@ -103,8 +97,6 @@ class Waveforms:
         """First-pass transcripts of utterances; None if there are none."""
         if self.hearing is None:
             return None
-        from spft.data.normalize import normalize
-
         return [normalize(text) for text in self.written(utterances)]
 
     def written(self, utterances: list[str]) -> list[str]:
@@ -123,8 +115,6 @@ def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
 
     Returns None for a text-only directory.
     """
-    from spft.data.table import read_table
-
     if not (folder / "wav.scp").exists():
         return None
     frames = dump / folder.name

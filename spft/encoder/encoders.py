@@ -51,7 +51,8 @@ class TransformersEncoder(AbsEncoder):
         from transformers import AutoFeatureExtractor, AutoModel
 
         self.features = AutoFeatureExtractor.from_pretrained(name)
-        model = AutoModel.from_pretrained(name)
+        # Where the LLM computes in bfloat16, autocast brings this there too.
+        model = AutoModel.from_pretrained(name, dtype=torch.float32)
         self.model = model.get_encoder() if model.config.is_encoder_decoder else model
         # Whisper encodes windows of one length, in samples; the others any length.
         self.window = getattr(self.features, "n_samples", None)
@@ -66,6 +67,7 @@ class TransformersEncoder(AbsEncoder):
         Raises:
             UserError: an utterance is longer than the encoder's window.
         """
+        _check_samples(xs_pad)
         if self.window and int(ilens.max()) > self.window:
             seconds = self.window / 16000
             raise UserError(f"audio of over {seconds:g} s: this encoder hears no more")
@@ -106,6 +108,15 @@ class FbankConformerEncoder(AbsEncoder):
 
     def forward(self, xs_pad: Tensor, ilens: Tensor, prev_states=None):
         """Encode ``[B, N]`` samples into ``[B, T, F]`` frames and their number."""
+        _check_samples(xs_pad)
         with torch.autocast(xs_pad.device.type, enabled=False):
             mel, lengths = self.frontend(xs_pad.float(), ilens)
         return self.conformer(mel, lengths)
+
+
+def _check_samples(speech: Tensor) -> None:
+    if speech.dim() != 2:
+        raise UserError(
+            "this model reads audio, and was given cached frames; its sets are not in "
+            "this dump: give another --dump, or none"
+        )

@@ -50,11 +50,16 @@ PLAIN = "no_prompt"  # what other text tuning is compared with too
 
 
 def _rows() -> tuple[SystemRow, ...]:
-    """Each system alone, with fused LMs, and these with the second pass."""
+    """Each system alone, with fused LMs, and these with the second pass.
+
+    What the first pass found is not searched, so it has the first of these alone.
+    """
     rows = []
     for system, label in SYSTEMS.items():
         other = None if system in ("base", "first_pass", PLAIN) else PLAIN
         rows.append(SystemRow(system, label, system, "plain", other))
+        if system == "first_pass":
+            continue
         fused = f"{system}_lm"
         versus = other and f"{other}_lm"
         rows.append(SystemRow(fused, f"{label} + LM", system, "lm", versus))

@@ -55,6 +55,9 @@ def read_scoring_set(data: Path, decode: Path) -> ScoringSet:
         # An utterance without entities need not stand in `entities`.
         wavs = data / "wav.scp"
         expected = sorted(read_table(wavs) if wavs.is_file() else entities)
+        if unknown := sorted(entities.keys() - set(expected)):
+            raise UserError(f"{data}/entities: {unknown[0]!r} is not in wav.scp; "
+                            "remove the line")  # fmt: skip
     else:
         raise UserError(f"{data}: neither text nor entities; run data preparation")
     _check_same(expected, hyps, decode / "text")

@@ -15,6 +15,7 @@ HEADER = (
     "general WER",
     "weights (dev)",
 )
+NOTHING = "–"  # a cell without a figure
 
 
 def marks(p: float | None, sign: str) -> str:
@@ -53,10 +54,15 @@ def gap_closed(results: Sequence[RowScores]) -> list[str]:
     if base is None or upper is None or upper >= base:
         return []
     labels = {r.row.key: r.row.label for r in results}
+    with_text_alone = [
+        r.row.key
+        for r in results
+        if r.row.key != "base" and r.row.system not in ("first_pass", UPPER)
+    ]
     shares = [
-        f"{labels[key]} {100 * (base - wer) / (base - upper):.0f} %"
-        for key, wer in wers.items()
-        if key not in ("base", "first_pass", "first_pass_lm", UPPER) and wer is not None
+        f"{labels[key]} {100 * (base - wers[key]) / (base - upper):.0f} %"
+        for key in with_text_alone
+        if wers.get(key) is not None
     ]
     return [
         "",
@@ -67,7 +73,7 @@ def gap_closed(results: Sequence[RowScores]) -> list[str]:
 
 def number(value: float | None, form: str = ".2f") -> str:
     """``value``, or a dash where there is none."""
-    return "–" if value is None else f"{value:{form}}"
+    return NOTHING if value is None else f"{value:{form}}"
 
 
 def table_cells(results: Sequence[RowScores]) -> list[list[str]]:
@@ -87,7 +93,7 @@ def _cells(result: RowScores) -> list[str]:
         number(scores.get("eer_seen")),
         number(scores.get("eer_unseen")),
         number(general.get("wer")),
-        ", ".join(f"{k} {_short(v)}" for k, v in result.weights.items()) or "–",
+        ", ".join(f"{k} {_short(v)}" for k, v in result.weights.items()) or NOTHING,
     ]
 
 

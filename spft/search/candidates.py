@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from spft.search.hypothesis import Hypothesis
 
 LANGUAGE_MODELS = ("lm", "ngram")  # deletions would please them
+LEAST = -1e9  # for what a judge holds impossible: the others still tell two such apart
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def weigh(
     bonus = length_bonus * sum(used.get(name, 0.0) for name in LANGUAGE_MODELS)
     weighted = []
     for n, row in enumerate(tokens):
-        parts = {name: weight * log_probs[name][n] for name, weight in used.items()}
+        parts = {k: weight * max(log_probs[k][n], LEAST) for k, weight in used.items()}
         if bonus:
             parts["length"] = bonus * (len(row) + 1)
         weighted.append(parts)

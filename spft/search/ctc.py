@@ -112,7 +112,9 @@ class CTCPrefixScorer:
         scores = scores.masked_fill(unknown, -torch.inf)
         ends = torch.logaddexp(state.letter[:, -1], state.blank[:, -1]) - state.score
         scores = torch.where(candidates == self.eos_id, ends[:, None], scores)
-        return scores, state
+        # What has no room in the frames cannot be continued; -inf - -inf is no number.
+        impossible = state.score.isneginf()[:, None]
+        return scores.masked_fill(impossible, -torch.inf), state
 
     def select(self, state: _Prefixes, index: Tensor) -> _Prefixes:
         return state[index]
@@ -167,9 +169,10 @@ def score_texts(log_probs: Tensor, texts: list[str], alphabet: str) -> Tensor:
         for text, ok in zip(texts, known, strict=True)
     ]
     device, count = log_probs.device, len(texts)
+    letters = [letter for row in spelt for letter in row]
     losses = torch.nn.functional.ctc_loss(
         log_probs.float()[:, None].expand(-1, count, -1),
-        torch.tensor([letter for row in spelt for letter in row], device=device),
+        torch.tensor(letters, dtype=torch.long, device=device),
         torch.full((count,), len(log_probs), device=device),
         torch.tensor([len(row) for row in spelt], device=device),
         reduction="none",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spft.data.audio import duration
+from spft.data.features import audio_stamp
 from spft.data.normalize import normalize
 from spft.data.speech import SpeechSource, find_speech
 from spft.data.table import read_table
@@ -46,9 +47,14 @@ def find_systems(words: Iterable[str], only: int | None) -> list[tuple[str, Path
     Raises:
         UserError: there are not so many, or one was not trained.
     """
-    systems = [
-        (name, Path(path)) for name, _, path in (w.partition("=") for w in words)
-    ]
+    systems = []
+    for word in words:
+        name, _, path = word.partition("=")
+        if not (name and path):
+            raise UserError(f"--systems: NAME=FOLDER, not {word!r}")
+        if name in dict(systems):
+            raise UserError(f"--systems: two are called {name!r}")
+        systems.append((name, Path(path)))
     if only is not None:
         if not 1 <= only <= len(systems):
             raise UserError(f"--only {only}: there are {len(systems)} systems")
@@ -98,6 +104,7 @@ def checksums(
     """
     from spft.search.neural_lm import CHECKPOINTS
 
+    digests = {}
     files = [model / "model.safetensors", *others]
     if "lm" in external:
         files += [external["lm"] / name for name in CHECKPOINTS]
@@ -108,7 +115,9 @@ def checksums(
         # The last stands for the audio files, of which the list may be as before.
         names = ("first_pass", "first_pass_written", ".done")
         files += [folder / "wav.scp", *(frames / name for name in names)]
-    return {str(path): sha256(path) for path in files if path.exists()}
+        if not (frames / ".done").exists():  # the model reads them themselves
+            digests[str(folder)] = audio_stamp(folder / "wav.scp")
+    return digests | {str(path): sha256(path) for path in files if path.exists()}
 
 
 def is_finished(out: Path, made_of: dict, resume: bool) -> bool:
@@ -134,16 +143,24 @@ def write_report(out: Path, report: dict) -> None:
         json.dump(report, stream, indent=2)
 
 
+def forget_report(out: Path) -> None:
+    """Take the decode ``out`` for unfinished until :func:`write_report`."""
+    (out / REPORT).unlink(missing_ok=True)
+
+
 def write_results(
     out: Path, results: Mapping[str, list[Hypothesis]], llm: "LLM"
 ) -> None:
     """Write the best hypotheses as Kaldi ``text`` and all as ``nbest.jsonl``.
+
+    Scores of earlier ones are removed.
 
     Args:
         out: folder of a set.
         results: n-best lists by utterance.
         llm: whose tokens they are of.
     """
+    (out / "score.json").unlink(missing_ok=True)
     with atomic_write(out / "text") as stream:
         for utterance, nbest in sorted(results.items()):
             text = normalize(llm.decode(nbest[0].tokens)) if nbest else ""

@@ -19,3 +19,8 @@ class Hypothesis:
     score: float
     parts: dict[str, float]
     truncated: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens that were searched for, eos included."""
+        return len(self.tokens) + (not self.truncated)

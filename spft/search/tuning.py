@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from spft.search.candidates import LANGUAGE_MODELS, Candidates
-
-LEAST = -1e9  # for what a judge holds impossible: times a weight of 0 it is nothing
+from spft.search.candidates import LANGUAGE_MODELS, LEAST, Candidates
 
 
 def one_by_one(

@@ -34,14 +34,18 @@ def test_a_row_for_each_variant(rows, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.md"
     names = ["--set", "dev", "--rows", str(rows[0]), f"thirty={rows[1]}"]
     names += ["--out", str(out)]
-    monkeypatch.setattr("sys.argv", ["compare", "--title", "Two", *names])
+    names += ["--title", "Two", "--note", "One with a prompt."]
+    monkeypatch.setattr("sys.argv", ["compare", *names])
     compare.main()
+    assert out.read_text().startswith("# Two\n\nOne with a prompt.\n")
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in out.read_text().splitlines()
         if line.startswith("|")
     ]
-    assert cells[0][0] == "row" and cells[2][0] == "no prompt"
+    # There are no entities, so no columns of them.
+    assert cells[0] == ["row", "best on dev", "trained parameters", "minutes", "WER"]
+    assert cells[2][0] == "no prompt"
     assert cells[2][1:5] == ["decoder cer 4.250", "1,200", "1.5", "16.67"]
     assert (
         cells[3][0] == "thirty" and cells[3][4] == "0.00"

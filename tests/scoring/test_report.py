@@ -170,7 +170,9 @@ def test_share_of_what_audio_would_win():
 
     rows = [row("base", 10.0), row("no_prompt", 9.0), row("soft_prompt", 8.0)]
     assert gap_closed(rows) == []
-    line = gap_closed([*rows, row("tts", 6.0)])[-1]
+    fused = SystemRow("tts_second", "spoken + second pass", "tts", "second")
+    spoken = [row("tts", 6.0), RowScores(fused, {"wer": 5.0})]
+    line = gap_closed([*rows, *spoken])[-1]
     assert line.endswith("no_prompt 25 %, soft_prompt 50 %.")
     assert gap_closed([*rows, row("tts", 10.5)]) == []  # audio does not win anything
 

@@ -91,6 +91,9 @@ def test_values_without_transcripts(data, decode):
     assert scores["eer"] == 0
     assert scores["by_span"] == 0
     assert not (decode / "score_wer").exists()
+    (data / "wav.scp").write_text("u2 u2.wav\n")
+    with pytest.raises(UserError, match=r"entities: 'u1' is not in wav\.scp"):
+        score(data, decode)
     (data / "entities").unlink()
     with pytest.raises(UserError, match="neither text nor entities"):
         score(data, decode)

@@ -120,3 +120,26 @@ def test_search_finds_what_the_ctc_head_heard():
     ):
         assert "".join(vocabulary[t] for t in row[0].tokens).lstrip() == string
         assert set(row[0].parts) == {"llm", "ctc"}
+
+
+def test_more_letters_than_frames():
+    """Of two frames nothing longer than two letters can be: what can be is found."""
+    vocabulary = ["", "<s>", "</s>", "a", "b"]
+    vocabulary += ["aba"] * (37 - len(vocabulary))
+    scorer = CTCPrefixScorer(
+        torch.randn(1, 2, len(ALPHABET) + 1).log_softmax(-1),
+        torch.tensor([2]),
+        Spelling.of(vocabulary, ALPHABET),
+        EOS,
+    )
+    search = BeamSearch(
+        tiny_llama(37),
+        BOS,
+        EOS,
+        {"ctc": WeightedScorer(scorer, 0.1)},
+        BeamSearchConfig(beam=4, length_penalty=0.0),
+    )
+    (found,) = search(random_prefix([3]), [6])
+    texts = {"".join(vocabulary[t] for t in h.tokens) for h in found}
+    assert len(found) == 4 and texts <= {"", "a", "b", "ab", "ba"}
+    assert all(h.score > -torch.inf for h in found)

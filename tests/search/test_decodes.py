@@ -2,9 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
+import numpy as np
 import pytest
+import soundfile
 
+from spft.bin.decode import decode_system
 from spft.bin.second_pass import choose_weights
 from spft.data.speech import SpeechSource, find_speech
 from spft.errors import UserError
@@ -43,10 +48,15 @@ def test_what_a_decode_is_made_of(tmp_path):
         path.parent.mkdir()
         path.write_text("weights")
 
-    def made_of():
-        return {"sha256": decodes.checksums(model, {"lm": lm}, [tmp_path], tmp_path)}
+    data = tmp_path / "set"
+    data.mkdir()
+    (data / "wav.scp").write_text(f"a {tmp_path}/a.wav\n")
+    (tmp_path / "a.wav").write_text("audio")
 
-    assert len(made_of()["sha256"]) == 2
+    def made_of():
+        return {"sha256": decodes.checksums(model, {"lm": lm}, [data], tmp_path)}
+
+    assert len(made_of()["sha256"]) == 4
     assert not decodes.is_finished(out, made_of(), resume=True)
     with pytest.raises(UserError, match="run spft.bin.decode first"):
         decodes.read_report(out)
@@ -55,6 +65,38 @@ def test_what_a_decode_is_made_of(tmp_path):
     assert not decodes.is_finished(out, made_of(), resume=False)
     (lm / "valid.loss.best.pth").write_text("others")
     assert not decodes.is_finished(out, made_of(), resume=True)
+    (lm / "valid.loss.best.pth").write_text("weights")
+    assert decodes.is_finished(out, made_of(), resume=True)
+    (tmp_path / "a.wav").write_text("other audio")  # which the model reads itself
+    assert not decodes.is_finished(out, made_of(), resume=True)
+
+
+def test_a_decode_that_was_stopped_is_not_finished(tmp_path):
+    """Decoded anew with another beam, stopped: not that of the first beam."""
+    out, sets = tmp_path / "decode_plain", {}
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(1600), 16000)
+        (tmp_path / name / "wav.scp").write_text(f"{name} {tmp_path}/{name}.wav\n")
+        sets[tmp_path / name] = find_speech(tmp_path / name, tmp_path / "dump")
+    decodes.write_report(out, {"beam": 4})
+    (out / "a").mkdir()
+    (out / "a" / "score.json").write_text("{}")
+
+    class Stopped:
+        llm = SimpleNamespace(decode=lambda tokens: "hello")
+        scorers: ClassVar[dict] = {}
+
+        def decode(self, speech, weights, name):
+            if "b" in speech.lengths:
+                raise KeyboardInterrupt
+            return {u: [Hypothesis([3], 0.0, {})] for u in speech.lengths}
+
+    with pytest.raises(KeyboardInterrupt):
+        decode_system(Stopped(), sets, None, {}, tmp_path, {"beam": 8})
+    assert (out / "a" / "text").read_text() == "a hello\n"
+    assert not (out / "a" / "score.json").exists()
+    assert not decodes.is_finished(out, {"beam": 4}, resume=True)
 
 
 def test_features_of_other_utterances(tmp_path):
@@ -75,6 +117,10 @@ def test_systems_and_sets_that_are_not_there(tmp_path, tiny_data):
     assert decodes.find_systems(two, 2) == [("b", tmp_path)]
     with pytest.raises(UserError, match="--only 3: there are 2 systems"):
         decodes.find_systems(two, 3)
+    with pytest.raises(UserError, match="NAME=FOLDER, not 'exp/baseline'"):
+        decodes.find_systems(["exp/baseline"], None)
+    with pytest.raises(UserError, match="two are called 'a'"):
+        decodes.find_systems([two[0], two[0]], None)
     with pytest.raises(UserError, match="run stages 3 to 5 first"):
         decodes.find_systems(["a=nowhere"], None)
     paired = tiny_data / "paired"

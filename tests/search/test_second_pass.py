@@ -103,6 +103,7 @@ def test_letters_that_the_head_does_not_know():
     scores = score_texts(log_probs, ["ab", "x", ""], " ab")
     assert scores[1] == -torch.inf and scores[[0, 2]].isfinite().all()
     assert scores[2] == pytest.approx(5 * log_probs[0, 0].item())
+    assert score_texts(log_probs, [""], " ab").tolist() == scores[2:].tolist()
 
 
 def random_candidates(utterances=12):
@@ -169,6 +170,11 @@ def test_what_a_judge_holds_impossible_may_have_no_weight():
     for errors, weight in (([0, 1], 0.0), ([1, 0], 1.0)):
         weights, _ = grid_search({"ctc": [0.0, 1.0]}, candidates, {"u": errors}, 0.0)
         assert weights == {"ctc": weight}
+    # Where it holds all of them so, the others decide, as in the choice of weights.
+    logs = {"llm": [-2.0, -1.0], "ctc": [-float("inf")] * 2}
+    ranked = Candidates(["a", "b"], [[3], [4]], logs).ranked({"ctc": 1.0}, 0.0)
+    assert [h.tokens for h in ranked] == [[4], [3]]
+    assert all(np.isfinite(h.score) for h in ranked)
 
 
 def test_weights_one_by_one():

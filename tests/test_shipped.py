@@ -1,0 +1,95 @@
+"""The shipped baseline on embedded speech: first pass, search and second pass."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+
+from spft.bin import extract_features
+from spft.data.audio import read_audio
+from spft.data.speech import find_speech
+from spft.recognizer import Recognizer
+from spft.search.config import DecodeConfig
+from spft.search.phrases import Phrases
+from spft.search.second_pass import SecondPass
+
+BASELINE = Path("egs2/librispeech/asr1/baseline")
+CORPUS = Path("egs2/librispeech/asr1/downloads")
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """Texts of three utterances, a data directory of them and of faint noise."""
+    root = tmp_path_factory.mktemp("shipped")
+    data = root / "spoken"
+    data.mkdir()
+    lines = (CORPUS / "test.jsonl").read_text(encoding="utf-8").splitlines()[:3]
+    texts = {row["id"]: row["text"] for row in map(json.loads, lines)}
+    paths = {name: CORPUS / "audio" / f"{name}.ogg" for name in texts}
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(8000)
+    paths["noise"] = root / "noise.wav"
+    soundfile.write(paths["noise"], noise, 16000)
+    lines = [f"{name} {path.resolve()}\n" for name, path in sorted(paths.items())]
+    (data / "wav.scp").write_text("".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        words = ["extract_features", "--data", str(data), "--dump", str(root / "dump")]
+        patch.setattr("sys.argv", words)
+        extract_features.main()
+    return texts, data, root / "dump"
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return Recognizer(BASELINE, DecodeConfig(beam=2, length_penalty=1.0), {})
+
+
+@pytest.fixture(scope="module")
+def found(spoken, recognizer):
+    """N-best lists of the directory."""
+    _, data, dump = spoken
+    return recognizer.decode(find_speech(data, dump), {})
+
+
+def test_it_recognises(spoken, recognizer, found):
+    texts, data, _ = spoken
+    best = recognizer.best_texts(found)
+    assert jiwer.wer([*texts.values()], [best[name] for name in texts]) < 0.1
+    # Out of a data directory with features, and from samples.
+    names = list(found)
+    waves = [read_audio(CORPUS / "audio" / f"{name}.ogg") for name in texts]
+    waves.append(read_audio(data.parent / "noise.wav"))
+    again = dict(zip([*texts, "noise"], recognizer.recognise(waves, {}), strict=True))
+    for name in names:
+        assert [h.tokens for h in again[name]] == [h.tokens for h in found[name]]
+        assert again[name][0].score == pytest.approx(found[name][0].score, abs=1e-3)
+
+
+def test_what_the_search_asked_is_not_asked_again(spoken, recognizer, found):
+    """Judged from nothing, the texts of the n-best lists score as the search said."""
+    _, data, dump = spoken
+    second = SecondPass(recognizer, Phrases(["the old bridge", "quiet"]))
+    bare = {u: [replace(h, parts={}) for h in nbest] for u, nbest in found.items()}
+    said = second.candidates(find_speech(data, dump), found)
+    asked = second.candidates(find_speech(data, dump), bare)
+    for utterance, candidates in said.items():
+        assert candidates.texts == asked[utterance].texts
+        assert {"llm", "first_pass", "ctc"} == candidates.log_probs.keys()
+        for judge, log_probs in candidates.log_probs.items():
+            expected = asked[utterance].log_probs[judge]
+            assert log_probs == pytest.approx(expected, abs=2e-2), (utterance, judge)
+
+
+def test_nothing_was_heard(spoken, recognizer):
+    """An utterance of which neither first pass nor search found a word."""
+    _, data, dump = spoken
+    speech = find_speech(data, dump)
+    speech = replace(speech, lengths={"noise": speech.lengths["noise"]})
+    assert speech.transcripts(["noise"]) == [""]
+    second = SecondPass(recognizer, Phrases(["quiet"]))
+    (candidates,) = second.candidates(speech, {"noise": []}).values()
+    assert candidates.texts == [""]
+    assert np.isfinite(candidates.ranked({"ctc": 1.0}, 1.0)[0].score)
