@@ -9,7 +9,7 @@ die() { echo "error: $*" >&2; exit 1; }
 
 list_options() { # list_options SCRIPT
     sed -n '/^# Options/,/^$/s/^\([a-z_]*\)=\("[^"]*"\|[^ ]*\) *# \(.*\)/  --\1 \2\t\3/p' \
-        "$1" | expand -t 34
+        "$1" | expand -t 36
 }
 
 script=$1
