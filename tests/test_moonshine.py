@@ -12,7 +12,7 @@ from transformers.models.moonshine.modeling_moonshine import (
 
 from spft.data.audio import read_audio
 from spft.data.normalize import normalize
-from spft.encoder.moonshine import Moonshine
+from spft.encoder.moonshine import Moonshine, _SilenceAtFirst
 from spft.pretrained import resolve
 
 CORPUS = Path("egs2/librispeech/asr1/downloads")
@@ -127,3 +127,13 @@ def test_the_tokenizer_is_sentencepieces(moonshine):
     for text in ("play natalia lafourcade", "naïve ☃ café"):
         tokens = moonshine.tokenizer(text, add_special_tokens=False)["input_ids"]
         assert moonshine.tokenizer.decode(tokens) == text
+
+
+def test_nothing_is_heard_only_where_that_is_likeliest():
+    said = torch.tensor([[-0.5, -1.0, -2.5], [-2.0, -3.0, -0.2]])
+    start = torch.ones(2, 1, dtype=torch.long)
+    scores = _SilenceAtFirst(eos=2)(start, said.clone())
+    assert scores[0].tolist() == [-0.5, -1.0, -torch.inf]
+    assert scores[1].tolist() == said[1].tolist()
+    later = torch.ones(2, 3, dtype=torch.long)
+    assert _SilenceAtFirst(eos=2)(later, said.clone()).tolist() == said.tolist()
