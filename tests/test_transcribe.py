@@ -207,6 +207,7 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
     assert found.decode["beam"] == 2 and found.second == report["weights"]
     # It has no weight, but chooses what the others judge.
     assert found.external == {"ngram": tmp_path / "music/ngram"}
+    assert found.model == tmp_path / "music/soft_prompt"
     (tmp_path / "music/ngram").rmdir()
     with pytest.raises(UserError, match="ngram: not there, but stage 7 used it"):
         find_domain(tmp_path, "music", "soft_prompt")

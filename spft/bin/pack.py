@@ -153,9 +153,9 @@ def find_domain(exp: Path, domain: str, system: str):
         for name in ("lm", "ngram")
         if name in weights["second"] or weights["lm"].get(name)
     }
-    for folder in external.values():
-        if not folder.is_dir():
-            raise UserError(f"{folder}: not there, but stage 7 used it; run stage 6")
+    for path in external.values():
+        if not path.is_dir():
+            raise UserError(f"{path}: not there, but stage 7 used it; run stage 6")
     model = exp / "baseline" if system == BASE else folder
     used = {name: weight for name, weight in weights["lm"].items() if weight}
     # Weights of 0 stay in the second pass: with none at all there would be no pass.
