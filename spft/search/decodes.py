@@ -93,7 +93,7 @@ def checksums(
     dump: Path,
     others: Iterable[Path] = (),
 ) -> dict[str, str]:
-    """sha256 of what a decode is made of, by path.
+    """sha256 of what a decode is made of, by path; a data directory's is of its audio.
 
     Args:
         model: folder of the system.

@@ -91,6 +91,19 @@ def test_pieces_of_a_tokenizer(tiny_llm):
     assert sum(pieces[t].startswith(" ") for t in tokens) >= 3
 
 
+def joint_search(posteriors, vocabulary, weight, **config):
+    """Beam search of a tiny random LLM beside CTC posteriors, all frames long."""
+    scorer = CTCPrefixScorer(
+        posteriors.log_softmax(-1),
+        torch.full((len(posteriors),), posteriors.shape[1]),
+        Spelling.of(vocabulary, ALPHABET),
+        EOS,
+    )
+    config = BeamSearchConfig(length_penalty=0.0, **config)
+    scorers = {"ctc": WeightedScorer(scorer, weight)}
+    return BeamSearch(tiny_llama(37), BOS, EOS, scorers, config)
+
+
 def test_search_finds_what_the_ctc_head_heard():
     """An LLM that knows nothing, beside CTC posteriors that are sure."""
     said = ["a a ab", "ab", "bba"]
@@ -102,19 +115,7 @@ def test_search_finds_what_the_ctc_head_heard():
     # The tiny LLM's bos and eos are 1 and 2.
     vocabulary = ["", "<s>", "</s>", *TOKENS[2:]]
     vocabulary += [""] * (37 - len(vocabulary))
-    scorer = CTCPrefixScorer(
-        sure.log_softmax(-1),
-        torch.tensor([15, 15, 15]),
-        Spelling.of(vocabulary, ALPHABET),
-        EOS,
-    )
-    search = BeamSearch(
-        tiny_llama(37),
-        BOS,
-        EOS,
-        {"ctc": WeightedScorer(scorer, 3.0)},
-        BeamSearchConfig(length_penalty=0.0),
-    )
+    search = joint_search(sure, vocabulary, 3.0)
     for row, string in zip(
         search(random_prefix([3, 5, 2]), [9] * 3), said, strict=True
     ):
@@ -124,21 +125,11 @@ def test_search_finds_what_the_ctc_head_heard():
 
 def test_more_letters_than_frames():
     """Of two frames nothing longer than two letters can be: what can be is found."""
+    torch.manual_seed(0)
     vocabulary = ["", "<s>", "</s>", "a", "b"]
     vocabulary += ["aba"] * (37 - len(vocabulary))
-    scorer = CTCPrefixScorer(
-        torch.randn(1, 2, len(ALPHABET) + 1).log_softmax(-1),
-        torch.tensor([2]),
-        Spelling.of(vocabulary, ALPHABET),
-        EOS,
-    )
-    search = BeamSearch(
-        tiny_llama(37),
-        BOS,
-        EOS,
-        {"ctc": WeightedScorer(scorer, 0.1)},
-        BeamSearchConfig(beam=4, length_penalty=0.0),
-    )
+    frames = torch.randn(1, 2, len(ALPHABET) + 1)
+    search = joint_search(frames, vocabulary, 0.1, beam=4)
     (found,) = search(random_prefix([3]), [6])
     texts = {"".join(vocabulary[t] for t in h.tokens) for h in found}
     assert len(found) == 4 and texts <= {"", "a", "b", "ab", "ba"}
