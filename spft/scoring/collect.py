@@ -21,6 +21,8 @@ class SystemRow:
         system: folder under ``exp/<domain>``.
         tag: of the decode, ``decode_<tag>``.
         versus: key of a second row that it is compared with, marked †.
+        untuned: key of the base with the same decoding, which is compared below the
+            table.
     """
 
     key: str
@@ -28,6 +30,7 @@ class SystemRow:
     system: str
     tag: str
     versus: str | None = None
+    untuned: str | None = None
 
     def folder(self, exp: Path, domain: str) -> Path:
         return exp / domain / self.system / f"decode_{self.tag}"
@@ -60,12 +63,13 @@ def _rows() -> tuple[SystemRow, ...]:
         rows.append(SystemRow(system, label, system, "plain", other))
         if system == "first_pass":
             continue
-        fused = f"{system}_lm"
-        versus = other and f"{other}_lm"
-        rows.append(SystemRow(fused, f"{label} + LM", system, "lm", versus))
-        key, label = f"{system}_second", f"{label} + second pass"
-        versus = f"{other}_second" if other else fused
-        rows.append(SystemRow(key, label, system, "second", versus))
+        for tag, name in (("lm", "LM"), ("second", "second pass")):
+            versus = other and f"{other}_{tag}"
+            if tag == "second" and other is None:
+                versus = f"{system}_lm"
+            untuned = None if system == "base" else f"base_{tag}"
+            row = f"{system}_{tag}", f"{label} + {name}", system, tag, versus, untuned
+            rows.append(SystemRow(*row))
     return tuple(rows)
 
 
@@ -84,6 +88,7 @@ class RowScores:
         wer_change: relative to the base row, in percent.
         p_wer, p_eer: of the difference from the base row.
         p_wer_versus, p_eer_versus: of the difference from the row ``versus``.
+        p_wer_untuned, p_eer_untuned: of the difference from the row ``untuned``.
     """
 
     row: SystemRow
@@ -95,6 +100,8 @@ class RowScores:
     p_eer: float | None = None
     p_wer_versus: float | None = None
     p_eer_versus: float | None = None
+    p_wer_untuned: float | None = None
+    p_eer_untuned: float | None = None
 
 
 def collect(
@@ -155,7 +162,10 @@ def _collect_row(
         "weights": (read_json(folder / "decode.json") or {}).get("weights", {}),
     }
     base = next(iter(by_key.values()))
-    for suffix, other in (("", base), ("_versus", by_key.get(row.versus))):
+    compared = {"": base} | {
+        f"_{name}": by_key.get(getattr(row, name)) for name in ("versus", "untuned")
+    }
+    for suffix, other in compared.items():
         if scores is None or other is None or other is row:
             continue
         theirs = other.folder(exp, domain) / test

@@ -42,9 +42,24 @@ def footnotes(results: Sequence[RowScores]) -> str:
         "Tests are two-tailed: for WER the matched-pair sentence-segment test "
         f"({mapsswe_tool()}), for EER a paired bootstrap over utterances "
         f"({DRAWS:,} draws).",
+        *against_untuned(results),
         *gap_closed(results),
     ]
     return "\n".join(lines)
+
+
+def against_untuned(results: Sequence[RowScores]) -> list[str]:
+    """A line on what tuning adds where LMs or a second pass help the base too."""
+    compared = [
+        f"{result.row.label} {probability(result.p_wer_untuned)}, "
+        f"{probability(result.p_eer_untuned)}"
+        for result in results
+        if (result.p_wer_untuned, result.p_eer_untuned) != (None, None)
+    ]
+    if not compared:
+        return []
+    text = "Against base with the same decoding, p for WER, for EER: "
+    return ["", text + "; ".join(compared) + "."]
 
 
 def gap_closed(results: Sequence[RowScores]) -> list[str]:
@@ -74,6 +89,11 @@ def gap_closed(results: Sequence[RowScores]) -> list[str]:
 def number(value: float | None, form: str = ".2f") -> str:
     """``value``, or a dash where there is none."""
     return NOTHING if value is None else f"{value:{form}}"
+
+
+def probability(p: float | None) -> str:
+    """``p`` to three decimals, or that it is smaller."""
+    return "< 0.001" if p is not None and p < 0.001 else number(p, ".3f")
 
 
 def table_cells(results: Sequence[RowScores]) -> list[list[str]]:

@@ -17,7 +17,13 @@ from spft.scoring.collect import (
     SystemRow,
     collect,
 )
-from spft.scoring.table import format_table, gap_closed, marks, table_cells
+from spft.scoring.table import (
+    against_untuned,
+    format_table,
+    gap_closed,
+    marks,
+    table_cells,
+)
 from spft.scoring.wer import find_tool
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +112,22 @@ def test_report(tree, monkeypatch, capsys):
     table = json.loads((tree / "exp/report/table.json").read_text())["music"]
     assert [row["row"]["key"] for row in table] == list(ERROR_RATES)
     assert table[-1]["p_wer_versus"] < 0.001
+
+
+def test_what_tuning_adds_to_a_second_pass_stands_below_the_table(tree, tmp_path):
+    exp = tmp_path / "exp"
+    shutil.copytree(tree / "exp", exp)
+    for system in ("base", "no_prompt", "soft_prompt"):
+        found = "base" if system == "no_prompt" else system  # the same twice
+        source, second = (
+            exp / "music" / name / f"decode_{tag}"
+            for name, tag in ((found, "plain"), (system, "second"))
+        )
+        shutil.copytree(source, second)
+    line = against_untuned(collect(exp, "music", "general_test"))[-1]
+    assert "p for WER, for EER: no prompt + second pass 1.000, 1.000; " in line
+    assert line.endswith("; soft prompt + second pass < 0.001, < 0.001.")
+    assert against_untuned(collect(tree / "exp", "music", "general_test")) == []
 
 
 def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
