@@ -86,10 +86,10 @@ class Speech2Text:
                 f"domain {self.domain!r} has no second pass, which looks for names; "
                 "run stage 7 with external LMs, then pack it again"
             )
-        phrases = self.phrases
-        known = set(phrases.phrases) - phrases.new
-        new = phrases.new.union(normalize(name) for name in names)
-        self.phrases = Phrases(known, new)
+        names = {normalize(name) for name in names} - {""}
+        ngram = self.recognizer.scorers.get("ngram")
+        met = {name for name in names if ngram and ngram.has_met(self._tokens(name))}
+        self.phrases = self.phrases.with_names(names, met)
 
     def use(self, domain: str) -> None:
         """Change to another domain: its adapter and its LMs."""
@@ -128,6 +128,11 @@ class Speech2Text:
             ]
             for nbest in nbests
         ]
+
+    def _tokens(self, words: str) -> list[int]:
+        """Those of words inside a sentence."""
+        encode = self.recognizer.llm.encode
+        return encode(f"a {words}")[len(encode("a")) :]
 
     def _config(self, domain: Domain):
         from spft.search.config import DecodeConfig

@@ -40,7 +40,7 @@ class Sentence:
         return [(entity["type"], entity["text"]) for entity in self.entities]
 
 
-class Phrases:
+class WordSequences:
     """A set of word sequences that can be looked for in text."""
 
     def __init__(self, texts: Iterable[str]):
@@ -122,7 +122,7 @@ def split_entities(
     Raises:
         UserError: the lines name so many entities that too few can be held out.
     """
-    phrases = Phrases(r.text for of_type in entities.values() for r in of_type)
+    phrases = WordSequences(r.text for of_type in entities.values() for r in of_type)
     pinned = set()
     for variant in {variant for line in lines for variant in line.variants}:
         # "{" is no word, so that nothing is found across a slot.
@@ -146,7 +146,7 @@ def adaptation_text(
     maker: Maker, sentences: list[Line], frames: list[Line], held_out: set[str]
 ) -> list[Sentence]:
     """Every free sentence once, then frames in turn, until the wanted size."""
-    forbidden, size = Phrases(held_out), maker.settings.sizes["adapt"]
+    forbidden, size = WordSequences(held_out), maker.settings.sizes["adapt"]
     kept: dict[str, Sentence] = {}
 
     def often(sentence: Sentence) -> int:
@@ -187,7 +187,7 @@ def evaluation_text(
 ) -> dict[str, list[Sentence]]:
     """Dev and test sentences, each from its own line, with the wanted unseen share."""
     texts = {sentence.text for sentence in adaptation}
-    seen = Phrases(r.text for of_type in maker.entities.values() for r in of_type)
+    seen = WordSequences(r.text for of_type in maker.entities.values() for r in of_type)
     seen = set().union(*(seen.found(text) for text in texts))
     target = maker.settings.unseen_occurrences
     queue = iter(maker.rng.sample(lines, len(lines)))

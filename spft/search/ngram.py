@@ -52,6 +52,18 @@ class NgramLM:
             raise UserError(f"{path}: no LLM token in it; its words must be token ids")
         self.bos_id = bos_id
 
+    def has_met(self, tokens: list[int]) -> bool:
+        """Whether the text that it was made of holds ``tokens``, as far as it can tell.
+
+        Of more tokens than its order it knows only that each stretch of so many occurs.
+        """
+        words = " ".join(self.words[token] for token in tokens)
+        found = self.model.full_scores(words, bos=False, eos=False)
+        return all(
+            length == min(i, self.model.order) and not unknown
+            for i, (_, length, unknown) in enumerate(found, 1)
+        )
+
     def initial(self, n: int) -> list:
         return [None] * n
 

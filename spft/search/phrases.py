@@ -25,8 +25,9 @@ class Phrases:
     """Phrases to be found by their spelling.
 
     Args:
-        phrases: of any number of words each, normalised.
+        phrases: names of any number of words each, normalised.
         new: those of them that the language models have not met.
+        runs: words of the text that are no names, so that none may stand in for one.
         distance: share of the longer of two spellings that may differ, below 1, counted
             in letters without spaces.
     """
@@ -35,16 +36,18 @@ class Phrases:
         self,
         phrases: Iterable[str],
         new: Iterable[str] = (),
+        runs: Iterable[str] = (),
         distance: float = 0.5,
     ):
-        known = set(phrases) - {""}
-        self.new = set(new) - known - {""}
-        self.phrases = sorted(known | self.new)
+        self.known = set(phrases) - {""}
+        self.runs = set(runs) - self.known - {""}
+        self.new = set(new) - self.known - self.runs - {""}
+        self.phrases = sorted(self.known | self.runs | self.new)
         self.distance = distance
         self._new: dict[str, list[list[str]]] = defaultdict(list)  # by first word
         for name in sorted(self.new, key=len, reverse=True):
             self._new[name.split()[0]].append(name.split())
-        self._stand_ins = sorted(known, key=fraction)[:STAND_INS]
+        self._stand_ins = sorted(self.known, key=fraction)[:STAND_INS]
         letters = [phrase.replace(" ", "") for phrase in self.phrases]
         self._numbers = np.array(
             sorted(range(len(letters)), key=lambda i: len(letters[i])), dtype=int
@@ -85,28 +88,42 @@ class Phrases:
             known |= {" ".join(name) for name in occurring(listed, sentences)}
         if known or listed:
             return cls(known, new=map(" ".join, listed))
-        return cls(
+        runs = (
             " ".join(words[i : i + n])
             for words in sentences
             for n in range(1, LONGEST + 1)
             for i in range(len(words) - n + 1)
         )
+        return cls((), runs=runs)
 
     def write(self, path: Path) -> None:
-        """Write them, one a line; a tab and ``new`` stand behind those that are."""
-        lines = (f"{p}\tnew\n" if p in self.new else f"{p}\n" for p in self.phrases)
-        path.write_text("".join(lines), encoding="utf-8")
+        """Write them, one a line; a tab and ``new`` or ``run`` behind what is that."""
+        kinds = {"": self.known, "\trun": self.runs, "\tnew": self.new}
+        lines = sorted(p + mark for mark, kind in kinds.items() for p in kind)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Phrases":
         """Read what :meth:`write` wrote."""
         from spft.data.table import read_lines
 
-        rows = [line.partition("\t") for line in read_lines(path)]
-        return cls(
-            (phrase for phrase, _, new in rows if not new),
-            (phrase for phrase, _, new in rows if new),
-        )
+        kinds: dict[str, list[str]] = {"": [], "new": [], "run": []}
+        for line in read_lines(path):
+            phrase, _, kind = line.partition("\t")
+            kinds[kind].append(phrase)
+        return cls(kinds[""], kinds["new"], kinds["run"])
+
+    def with_names(self, names: Iterable[str], met: Iterable[str]) -> "Phrases":
+        """These and more names.
+
+        Args:
+            names: normalised.
+            met: those of them that the language models have met, be it as other words:
+                they need no stand-ins.
+        """
+        met = set(met)
+        new = self.new.union(names) - met
+        return Phrases(self.known, new, self.runs | met, self.distance)
 
     def variants(self, text: str, count: int) -> list[str]:
         """The ``count`` closest texts with one run of words changed for a phrase."""

@@ -10,7 +10,7 @@ import pytest
 
 from spft.bin import make_corpus as command
 from spft.data.corpus_source import read_entities, read_lines, read_settings
-from spft.data.mini_corpus import Phrases, make_corpus, split_entities
+from spft.data.mini_corpus import WordSequences, make_corpus, split_entities
 from spft.data.normalize import normalize
 from spft.errors import UserError
 
@@ -69,7 +69,7 @@ def source(tmp_path):
 def unseen_share(rows):
     """Share of the test entities whose words never occur in adaptation text."""
     entities = [e["text"] for row in rows["test"] for e in row["entities"]]
-    phrases = Phrases(entities)
+    phrases = WordSequences(entities)
     seen = set().union(*(phrases.found(row["text"]) for row in rows["adapt"]))
     return sum(text not in seen for text in entities) / len(entities)
 
@@ -132,7 +132,7 @@ def test_held_out_entities_are_not_in_adaptation(source, seed):
     settings.write_text(text.replace("adapt: 30", "adapt: 20"))
     rows = make_corpus(source)
     artists = SOURCE["entities.yaml"].split("[")[1].split("]")[0].split(", ")
-    phrases = Phrases(artists)
+    phrases = WordSequences(artists)
     seen = set().union(*(phrases.found(row["text"]) for row in rows["adapt"]))
     # "blur" stands in a free sentence; three of ten are held out.
     assert "blur" in seen
@@ -155,7 +155,7 @@ def test_related_entities_are_of_one_record(source):
 
 
 def test_phrases_find_possessives_and_only_whole_words():
-    phrases = Phrases(["queen", "the who", "a b"])
+    phrases = WordSequences(["queen", "the who", "a b"])
     assert phrases.found("play queen's hits") == {"queen"}
     assert phrases.found("queens of the whole world a big b") == set()
 
@@ -221,7 +221,7 @@ def test_committed_corpus(corpus):
     }
     assert all(len(rows[name]) >= size for name, size in SIZES.items())
     check_rows(rows)
-    assert not Phrases(held_out(corpus / "source")).found(
+    assert not WordSequences(held_out(corpus / "source")).found(
         " | ".join(row["text"] for row in rows["adapt"])
     )
     entities = {

@@ -211,6 +211,8 @@ def test_ngram_scores_equal_kenlm(ngram_dir, encoder):
         words = [str(t) for t in encoder(text)]
         expected = model.score(" ".join(words)) * math.log(10)
         assert total == pytest.approx(expected, abs=1e-3)
+    assert lm.has_met(encoder("the song")) and lm.has_met(encoder("song"))
+    assert not lm.has_met(encoder("song the")) and not lm.has_met(encoder("zap"))
     assert all(str(t) in model for t in encoder(texts[0]))
     assert not all(str(t) in model for t in encoder(texts[1]))
 

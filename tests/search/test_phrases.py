@@ -49,9 +49,25 @@ def test_known_names_stand_in_for_new_ones(tmp_path):
     path = tmp_path / "phrases.txt"
     phrases.write(path)
     again = Phrases.read(path)
-    assert (again.phrases, again.new) == (phrases.phrases, phrases.new)
+    assert vars(again).keys() == vars(phrases).keys()
+    for kind in ("known", "new", "runs"):
+        assert getattr(again, kind) == getattr(phrases, kind)
     assert "play the xx" in phrases.variants("play the x", 5)
     assert Phrases([], new=["xx"]).stand_ins("play xx") == ["play xx"]
+
+
+def test_words_of_the_text_are_no_names(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("a call the weather\n")
+    phrases = Phrases.of(tmp_path).with_names({"zorblax", "call"}, met={"call"})
+    assert phrases.runs == {"call", "the", "weather", "call the", "the weather",
+                            "call the weather"}  # fmt: skip
+    for said in ("call zorblax now", "call the weather"):
+        assert phrases.stand_ins(said) == [said]  # there is no name to ask for
+    named = Phrases(["hey jude"]).with_names({"zorblax", "will"}, met={"will"})
+    assert named.stand_ins("will play zorblax") == ["will play hey jude"]
+    phrases.write(tmp_path / "phrases.txt")
+    assert Phrases.read(tmp_path / "phrases.txt").runs == phrases.runs
 
 
 @pytest.mark.parametrize("seed", range(5))
