@@ -21,7 +21,7 @@ packed=auto        # what stage 9 packs: auto (each domain's best on dev), base,
 keep_prompt=false  # [true|false] also at inference, before the audio
 fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
 protect=true       # [true|false] choose the second pass's weights on general dev as well
-ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1, …
+ngpu=auto          # GPUs for training: auto (1 if there is one), 0 (nor for the rest), 1, …
 launcher=auto      # of training; auto: torchrun for several GPUs; "srun … torchrun …"
 nj=auto            # domains adapted at the same time; auto: one a core, 1 on a GPU
 seed=0             # of training
@@ -131,10 +131,14 @@ if [ "$spoken" = auto ]; then
         spoken=8000
     fi
 fi
+[ "$ngpu" != 0 ] || export CUDA_VISIBLE_DEVICES= # also of what decodes
 ngpu=$(gpus "$ngpu")
 if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : cores)); fi
-mkdir -p "$exp"
-be_alone "$exp"
+mkdir -p "$exp" "$data"
+lock exclusive "$exp" "name all domains in one call, or give --expdir"
+access=shared # to data and features
+[ "$stage" -gt 2 ] || access=exclusive
+lock "$access" "$data" "begin at --stage 3, which only reads it"
 
 # shellcheck source=local/adapt.sh
 . local/adapt.sh
@@ -224,6 +228,7 @@ if on 2; then
     fi
 fi
 
+lock shared "$data" "" # the stages from here on read it
 if on 3; then
     if [ "$baseline" = shipped ]; then
         weights=$exp/baseline/model.safetensors

@@ -143,7 +143,8 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             for tag in "${stale[@]}"; do # unquoted: it may be all
                 rm -f "$exp/$domain/$system"/decode_$tag/{decode.json,*/score.json}
             done
-            [ "$stage" -ge 6 ] || stale=("*") # of what is tuned anew
+            # What is tuned anew: by stage 4 alone nothing but the prompt.
+            [ "$stage" -ge 6 ] || [ "$stop_stage" -lt 5 ] || stale=("*")
         done
     fi
     rm -rf "$exp/log"/{decode,second_pass}_"$domain" # by itself, what is finished stays so

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # What the stages of run.sh have in common; it sources this.
 
-be_alone() { # be_alone FOLDER: until this and all that it runs end, others may not write
-    local status=0 busy=75
-    exec {held}>"$1/.lock"
+declare -A held=() # folder: the file that is locked
+lock() { # lock exclusive|shared FOLDER ELSE: until this and all that it runs end
+    local status=0 busy=75 file=${held[$2]:-}
+    if [ -z "$file" ]; then exec {file}>"$2/.lock" && held[$2]=$file; fi
     # Where there is no flock, or the file system has none, it goes without.
-    flock --nonblock --conflict-exit-code "$busy" "$held" 2>/dev/null || status=$?
+    flock "--$1" --nonblock --conflict-exit-code "$busy" "$file" 2>/dev/null || status=$?
     [ "$status" -ne "$busy" ] ||
-        die "another run.sh, or what it left running, is at work in $1; wait for it," \
-            "name all domains in one call, or give --expdir"
+        die "another run.sh, or what it left running, is at work in $2; wait for it, or $3"
 }
 on() { # on N: whether stage N is to run
     [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1

@@ -185,6 +185,8 @@ def test_shards_put_together_are_the_whole(monkeypatch, tmp_path):
         assert speech.load(name).max() == pytest.approx((i + 1) / 9, abs=1e-4)
     with pytest.raises(UserError, match="3/2"):
         run_main(extract_features, monkeypatch, *options, "--shard", "3/2")
+    run_main(extract_features, monkeypatch, *options, "--shard", "1/3")
+    assert not list(dump.glob("*.1of3"))  # the whole set is there
 
 
 def test_bad_audio_names_the_list_and_leaves_no_marker(monkeypatch, tmp_path):

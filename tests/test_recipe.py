@@ -77,6 +77,20 @@ def test_two_runs_do_not_meet(recipe, tmp_path):
     assert recipe(*part).returncode == 0
 
 
+def test_data_are_read_by_several_and_written_by_one(recipe, tmp_path):
+    read, write = (
+        ("--expdir", str(tmp_path), "--stage", str(stage), "--stop_stage", "3")
+        for stage in (3, 1)
+    )
+    for mode, status in ((fcntl.LOCK_SH, 0), (fcntl.LOCK_EX, 1)):
+        with open(ROOT / "data/.lock", "w") as held:
+            fcntl.flock(held, mode)
+            assert recipe(*read).returncode == status
+            result = recipe(*write)
+            assert result.returncode == 1
+            assert "is at work in data; wait for it, or begin" in result.stderr
+
+
 def test_missing_inputs_name_the_stage_to_run(tiny):
     _, missing = tiny
     assert missing.returncode == 1

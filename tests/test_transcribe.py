@@ -100,12 +100,13 @@ def test_results_in_all_forms(recording, tmp_path, capsys):
     assert transcribe._clock(3723.4567) == "01:02:03,457"
 
 
-def test_files_folders_and_stdin(tmp_path, monkeypatch):
+def test_files_folders_and_stdin(tmp_path, monkeypatch, capsys):
     for name in ("a.wav", "sub/b.OGG", "c.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     a, b = tmp_path / "a.wav", tmp_path / "sub/b.OGG"
     assert list(transcribe.find_audio([str(tmp_path)])) == [a, b]
+    assert f"{tmp_path}: 1 other files are left out" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{b}\n{a}\n"))
     assert list(transcribe.find_audio(["-"])) == [b, a]
     with pytest.raises(UserError, match="no such file"):

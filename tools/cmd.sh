@@ -33,6 +33,8 @@ done
 if [ "$backend" = local ]; then # processes that share cores must share threads
     threads=$(($(nproc) / at_once))
     export OMP_NUM_THREADS=$((threads > 1 ? threads : 1))
+else # their cores are not this machine's
+    unset OMP_NUM_THREADS
 fi
 [ "$backend" = local ] || command -v sbatch >/dev/null || die "there is no sbatch here"
 

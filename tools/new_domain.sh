@@ -18,8 +18,9 @@ tools/setup.sh
 if [[ " $* " =~ \ (-h|--help)\  ]]; then exec python -m spft.bin.new_domain --help; fi
 
 # Paths are the user's, relative to where he is.
-options=() path=false name=$1
+options=() path=false name=$1 speak=false
 for option in "$@"; do
+    [[ ! $option =~ ^--synthesize(=|$) ]] || speak=true
     if [[ $option =~ ^(--(text|entities|test|dev)=)([^/].*)$ ]]; then
         option=${BASH_REMATCH[1]}$here/${BASH_REMATCH[3]}
     fi
@@ -30,10 +31,10 @@ for option in "$@"; do
 done
 python -m spft.bin.new_domain "${options[@]}"
 downloads=egs2/$name/asr1/downloads
-if grep -q '"rate"' "$downloads/test.jsonl"; then
-    speak=(python -m spft.bin.synthesize --corpus "$downloads" --jobs "$(nproc)")
-    if ! "${speak[@]}"; then
-        echo "the recipe is there; speech goes on by: . tools/path.sh; ${speak[*]}" >&2
+if [ "$speak" = true ]; then
+    command=(python -m spft.bin.synthesize --corpus "$downloads" --jobs "$(nproc)")
+    if ! "${command[@]}"; then
+        echo "the recipe is there; speech goes on by: . tools/path.sh; ${command[*]}" >&2
         exit 1
     fi
 fi

@@ -14,7 +14,7 @@ EER where it has no transcripts.
 import argparse
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -57,7 +57,7 @@ def main() -> None:
     for system, folder in systems:
         out = args.out / system
         made_of = {
-            "config": asdict(config),
+            "config": config.of_search(),
             "fixed_weights": fixed,
             "sha256": decodes.checksums(folder, external, sets, args.dump, on_dev),
         }

@@ -54,9 +54,8 @@ def main() -> None:
         if args.shard:
             out = args.dump / f"{folder.name}.{shard}of{shards}"
         stamp = audio_stamp(table, args.encoder)
-        marker = out / ".done"
-        whole = marker.exists() and (out / "first_pass_written").exists()
-        if whole and marker.read_text() == stamp:
+        # The whole set needs no shards.
+        if any(is_done(part, stamp) for part in (args.dump / folder.name, out)):
             continue
         if args.merge:
             merge(table, out, args.merge, stamp)
@@ -67,8 +66,15 @@ def main() -> None:
 
             encoder = Moonshine(resolve(args.encoder))
         extract(table, out, encoder, shard, shards)
-        with atomic_write(marker) as stream:
+        with atomic_write(out / ".done") as stream:
             stream.write(stamp)
+
+
+def is_done(out: Path, stamp: str) -> bool:
+    """Whether ``out`` holds the features of what ``stamp`` stands for."""
+    marker = out / ".done"
+    whole = marker.exists() and (out / "first_pass_written").exists()
+    return whole and marker.read_text() == stamp
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -96,7 +96,6 @@ def main() -> None:
                 for row in found:
                     row["entities"] = lexicon.find(row["text"])
                     print(json.dumps(row, ensure_ascii=False), file=stream)
-        recipe.parent.chmod(0o755)
         folder.mkdir()
         recipe.rename(folder / "asr1")
     entities = sum(len(row["entities"]) for row in rows)

@@ -109,11 +109,14 @@ def find_audio(names: Iterable[str]) -> Iterator[Path]:
         if name == "-":
             yield from find_audio(line for line in sys.stdin.read().split("\n") if line)
         elif path.is_dir():
-            files = path.rglob("*")
-            found = sorted(p for p in files if p.suffix.lower() in AUDIO_SUFFIXES)
+            files = sorted(p for p in path.rglob("*") if p.is_file())
+            found = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]
+            known = " ".join(AUDIO_SUFFIXES)
             if not found:
-                known = " ".join(AUDIO_SUFFIXES)
                 raise UserError(f"{path}: no audio in this folder ({known})")
+            if others := len(files) - len(found):
+                print(f"{path}: {others} other files are left out; audio is what ends "
+                      f"in {known}", file=sys.stderr)  # fmt: skip
             yield from found
         elif path.exists():
             yield path

@@ -22,7 +22,9 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
     directory = Path(directory)
     if not audio and (directory / "wav.scp").exists():
         raise UserError(f"{directory}: has audio, wav.scp; leave --no-audio out")
-    text = read_table(directory / "text", check_sorted=False)
+    text = None  # entities may stand in for it
+    if (directory / "text").exists() or not (directory / "entities").exists():
+        text = read_table(directory / "text", check_sorted=False)
     wavs = read_table(directory / "wav.scp", check_sorted=False) if audio else {}
     speakers = {}
     if audio and (directory / "utt2spk").exists():
@@ -34,8 +36,10 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
     if (directory / "entities").exists():
         entities = read_table(directory / "entities", check_sorted=False)
     utterances = []
-    for key, raw in text.items():
-        normal, located = normalize(raw), None
+    main = text if text is not None else wavs if audio else entities
+    for key in main:
+        raw, located = None if text is None else text[key], None
+        normal = None if raw is None else normalize(raw)
         if key in entities:
             where = entities.where(key)
             try:
@@ -46,30 +50,32 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
         path = Path(wavs[key]) if key in wavs else None
         if audio and path is None:
             raise UserError(
-                f"{text.where(key)}: text without audio: {key!r} is not in "
+                f"{main.where(key)}: text without audio: {key!r} is not in "
                 f"{wavs.path}; add it there or remove the line"
             )
         speaker = speakers.get(key, key)
         voiced = spoken.get(key)
         utterances.append(Utterance(key, normal, speaker, path, located, voiced))
     for key in wavs:
-        if key not in text:
+        if key not in main:
             raise UserError(
                 f"{wavs.where(key)}: audio without text: {key!r} is not in "
-                f"{text.path}; add it there or remove the line"
+                f"{main.path}; add it there or remove the line"
             )
     for table in (entities, spoken):
         for key in table:
-            if key not in text:
+            if key not in main:
                 raise UserError(
-                    f"{table.where(key)}: {key!r} is not in {text.path}; add it there "
+                    f"{table.where(key)}: {key!r} is not in {main.path}; add it there "
                     "or remove the line"
                 )
     write_data_dir(directory, utterances)
 
 
-def _relocate(raw: str, items: list[Entity], where: str) -> tuple[Entity, ...]:
-    """Carry spans over ``raw.split()`` to the normalised text."""
+def _relocate(raw: str | None, items: list[Entity], where: str) -> tuple[Entity, ...]:
+    """Carry spans over ``raw.split()`` to the normalised text; None has none."""
+    if raw is None:
+        return tuple(Entity(item.type, normalize(item.text)) for item in items)
     words = [match.span() for match in re.finditer(r"\S+", raw)]
     done = []
     for item in items:

@@ -43,6 +43,7 @@ def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utteranc
     if wavs is not None:
         if text is not None:
             _same_keys(text, wavs)
+        _check_ids(wavs)
         speakers = _speakers(directory, wavs)
     entities = {}
     if (directory / "entities").exists():
@@ -66,6 +67,16 @@ def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utteranc
         )
         for key in main
     ]
+
+
+def _check_ids(wavs: Table) -> None:
+    folded: dict[str, str] = {}
+    for key in wavs:
+        if (other := folded.setdefault(key.casefold(), key)) != key:
+            raise UserError(
+                f"{wavs.where(key)}: {key!r} differs from {other!r} by case "
+                "alone, which sclite does not tell apart; rename one"
+            )
 
 
 def _check_text(text: Table) -> None:

@@ -203,6 +203,8 @@ def compare_eer(a: Path, b: Path) -> float | None:
     totals = [{utt: total for utt, (_, total) in c.items()} for c in counts]
     if totals[0] != totals[1]:
         raise UserError(f"{b}: scored on other entities than {a}; score both again")
+    if not totals[0]:
+        return None
     errors = [{utt: wrong for utt, (wrong, _) in c.items()} for c in counts]
     return paired_bootstrap(*errors)
 

@@ -1,5 +1,6 @@
 """Word error rate: sclite's reports, or our own in its format where it is missing."""
 
+import re
 import shutil
 import statistics
 import subprocess
@@ -17,6 +18,8 @@ from spft.scoring.inputs import Transcripts
 # Debian's package keeps sctk's commands out of PATH.
 DEBIAN_SCTK = "/usr/lib/sctk/bin"
 REPORTS = ("sys", "raw", "pra", "dtl", "sgml")
+# In result.raw: sentences, words, right, the three kinds of errors, (all), sentences.
+SUMS = re.compile(r"^ *\| *Sum *\|" + r"[ |]+(\d+)" * 6 + r" +\d+ +(\d+)", re.M)
 COLUMNS = "Corr    Sub    Del    Ins    Err  S.Err"
 
 
@@ -67,18 +70,20 @@ def score_wer(
     write_trn(out / "hyp.trn", hyps, speakers)
     for suffix in REPORTS:  # of an earlier run
         (out / f"result.{suffix}").unlink(missing_ok=True)
-    paths = {utt: align(refs[utt], hyps[utt]) for utt in refs}
     if sclite := find_tool("sclite"):
-        text = _run_sclite(sclite, out)
+        text, counts = _run_sclite(sclite, out)
     else:
         print("sclite not found: result.txt is by our own aligner", file=sys.stderr)
+        paths = {utt: align(refs[utt], hyps[utt]) for utt in refs}
         text = _own_report(paths, speakers)
+        counts = sum((count(path) for path in paths.values()), WordCounts())
     with atomic_write(out / "result.txt") as stream:
         stream.write(text)
-    return sum((count(path) for path in paths.values()), WordCounts())
+    return counts
 
 
-def _run_sclite(sclite: str, out: Path) -> str:
+def _run_sclite(sclite: str, out: Path) -> tuple[str, WordCounts]:
+    """Have sclite write its files; return what they say, and the sums of its counts."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sclite, "-r", "ref.trn", "trn", "-h", "hyp.trn", "trn", "-i", "rm"]
         command += ["-o", "all", "dtl", "sgml", "-O", folder, "-n", "result"]
@@ -92,7 +97,9 @@ def _run_sclite(sclite: str, out: Path) -> str:
         for path in made:
             with atomic_write(out / path.name, "wb") as stream:
                 stream.write(path.read_bytes())
-        return "".join(path.read_text("utf-8", "replace") for path in made[:4])
+        texts = [path.read_text("utf-8", "replace") for path in made[:4]]
+        sums = SUMS.findall(texts[REPORTS.index("raw")])[-1]
+        return "".join(texts), WordCounts(*map(int, sums))
 
 
 def _own_report(

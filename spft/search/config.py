@@ -1,9 +1,11 @@
 """How to search: the keys of ``conf/decode.yaml``."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from spft.errors import UserError
 from spft.files import read_yaml
+
+SECOND_PASS = ("variants", "variants_kept", "second_pass_weights")
 
 
 @dataclass(frozen=True)
@@ -19,18 +21,20 @@ class DecodeConfig:
             hypothesis of the n-best list, where there is such a decoder.
         pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
             that LLM and LM like best; at least twice the beam.
-        length_penalty: exponent of the length that scores are divided by, and
-        length_bonus: added per token; both in the search alone.
+        length_penalty: exponent of the length that scores are divided by, in the search
+            alone.
+        length_bonus: added per token, in the search alone.
         lm_length_bonus: added per token for each unit of external LM weight, or fusion
             would delete words: up to what a token costs an LM in nats, less where the
             CTC head holds the words.
-        max_tokens_ratio: most tokens per position of the audio prefix, plus
-        max_tokens_offset: as many more; a hypothesis that is longer is cut there.
+        max_tokens_ratio: most tokens of a hypothesis, per position of the audio prefix;
+            a longer one is cut there.
+        max_tokens_offset: as many more.
         no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
             or the decoder might loop; 0 allows all.
         keep_prompt: a model that has a soft prompt keeps it, before the audio.
-        lm_weights: LM weights to choose from on dev, without the n-gram; then
-        ngram_weights: those of the n-gram, beside the chosen LM weight.
+        lm_weights: LM weights to choose from on dev, without the n-gram.
+        ngram_weights: those of the n-gram, then, beside the chosen LM weight.
         variants: of each hypothesis, the closest with a phrase of the domain in it that
             the second pass looks at.
         variants_kept: of all of an utterance, those that it judges.
@@ -62,6 +66,10 @@ class DecodeConfig:
             "ngram": [0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0],
         }
     )
+
+    def of_search(self) -> dict:
+        """The keys that the search reads; the others are the second pass's alone."""
+        return {k: v for k, v in asdict(self).items() if k not in SECOND_PASS}
 
     @classmethod
     def read(cls, path: str | None) -> "DecodeConfig":

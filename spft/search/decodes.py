@@ -123,7 +123,10 @@ def checksums(
 def is_finished(out: Path, made_of: dict, resume: bool) -> bool:
     """Whether ``--resume`` leaves the decode ``out``, which was made of the same."""
     found = read_report(out) if resume and (out / REPORT).exists() else {}
-    return made_of.items() <= found.items()
+    # An earlier version noted more of the configuration than the search reads.
+    config = made_of.get("config", {}).items() <= found.get("config", {}).items()
+    rest = {name: value for name, value in made_of.items() if name != "config"}
+    return config and rest.items() <= found.items()
 
 
 def read_report(out: Path) -> dict:

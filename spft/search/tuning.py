@@ -13,7 +13,7 @@ def one_by_one(
     """Choose one weight after the other, where each trial is a search.
 
     Args:
-        grids: values to try, by weight; all begin with 0.
+        grids: values to try, by weight; 0 is tried too.
         errors: of weights; asked once each.
 
     Returns:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,21 @@ def test_advice_for_text_without_audio(data):
         validate_data_dir(data, audio=False)
     fix_data_dir(data, audio=False)
     assert validate_data_dir(data, audio=False)[0].text == "play it"
+
+
+def test_ids_that_differ_by_case_alone(data, utterances):
+    other = replace(utterances[0], id=utterances[0].id.upper())
+    with pytest.raises(UserError, match="'s2-a' differs from 'S2-A' by case alone"):
+        write_data_dir(data, [*utterances, other])
+
+
+def test_entities_may_stand_in_for_the_text(data):
+    for name in ("text", "spk2utt"):
+        (data / name).unlink()
+    (data / "entities").write_text('s1-a\t[{"type": "size", "text": "Small"}]\n')
+    fix_data_dir(data)
+    first = validate_data_dir(data)[0]
+    assert (first.text, first.entities) == (None, (Entity("size", "small"),))
 
 
 def test_fix_normalises_sorts_and_moves_spans(data):

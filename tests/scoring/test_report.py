@@ -16,6 +16,8 @@ from spft.scoring.collect import (
     RowScores,
     SystemRow,
     collect,
+    compare_eer,
+    compare_wer,
 )
 from spft.scoring.table import (
     against_untuned,
@@ -173,6 +175,15 @@ def test_missing_domain_is_one_line(tree, monkeypatch):
         UserError, match="chatbot: no system has scores of chatbot_test"
     ):
         run_report(tree, monkeypatch, "--domains", "music", "chatbot")
+
+
+def test_sets_without_entities_are_not_tested_for_them(tree):
+    decodes = [
+        tree / "exp/music" / system / "decode_plain/general_test"
+        for system in ("base", "soft_prompt")
+    ]
+    assert compare_wer(*decodes) < 0.001
+    assert compare_eer(*decodes) is None
 
 
 def test_rows_may_be_any_systems(tree):

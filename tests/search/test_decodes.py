@@ -1,6 +1,7 @@
 """Decodes on disk: what a second pass reads is what the search found."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -53,14 +54,19 @@ def test_what_a_decode_is_made_of(tmp_path):
     (data / "wav.scp").write_text(f"a {tmp_path}/a.wav\n")
     (tmp_path / "a.wav").write_text("audio")
 
-    def made_of():
-        return {"sha256": decodes.checksums(model, {"lm": lm}, [data], tmp_path)}
+    def made_of(beam=4):
+        files = decodes.checksums(model, {"lm": lm}, [data], tmp_path)
+        return {"sha256": files, "config": DecodeConfig(beam=beam).of_search()}
 
     assert len(made_of()["sha256"]) == 4
     assert not decodes.is_finished(out, made_of(), resume=True)
     with pytest.raises(UserError, match="run spft.bin.decode first"):
         decodes.read_report(out)
     decodes.write_report(out, made_of() | {"weights": {}})
+    assert decodes.is_finished(out, made_of(), resume=True)
+    assert not decodes.is_finished(out, made_of(beam=2), resume=True)
+    whole = asdict(DecodeConfig(variants=2))  # as earlier versions noted it
+    decodes.write_report(out, made_of() | {"config": whole})
     assert decodes.is_finished(out, made_of(), resume=True)
     assert not decodes.is_finished(out, made_of(), resume=False)
     (lm / "valid.loss.best.pth").write_text("others")
