@@ -1,5 +1,6 @@
 """Plain words as a recogniser would have written them."""
 
+import functools
 from difflib import SequenceMatcher
 
 from spft.data.normalize import normalize
@@ -22,7 +23,7 @@ def written_form(text: str, like: str) -> str:
     if not like or not text:
         return text
     ending = _punctuation_behind(like)
-    tokens = like.removesuffix(ending).split()
+    tokens = list(_units(like.removesuffix(ending)))
     if tokens and tokens[0][1:] == tokens[0][1:].lower() and tokens[0] not in ALWAYS:
         tokens[0] = tokens[0].lower()  # its capital is the sentence's
     words_of = [normalize(token).split() for token in tokens]
@@ -48,6 +49,21 @@ def written_form(text: str, like: str) -> str:
             written[-1] = written[-1].rstrip(PUNCTUATION) + behind
     sentence = " ".join(written).rstrip(PUNCTUATION) + ending
     return sentence[:1].upper() + sentence[1:] if like[0].isupper() else sentence
+
+
+@functools.lru_cache(64)  # asked for each hypothesis of an utterance
+def _units(text: str) -> tuple[str, ...]:
+    """The tokens of a text; those read together, such as ``7 am``, are one."""
+    units: list[str] = []
+    for token in text.split():
+        alone = normalize(token)
+        if units:
+            both = f"{units[-1]} {token}"
+            if not alone or normalize(both) != f"{normalize(units[-1])} {alone}":
+                units[-1] = both
+                continue
+        units.append(token)
+    return tuple(units)
 
 
 def _punctuation_behind(text: str) -> str:

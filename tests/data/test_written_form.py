@@ -32,6 +32,20 @@ def test_case_and_punctuation_are_those_of_the_transcript(text, like, wanted):
     assert written_form(text, like) == wanted
 
 
+@pytest.mark.parametrize(
+    "like",
+    [
+        "Meet me at 7 am.",
+        "It costs $5 million.",
+        "Take 2 1/2 cups - please!",
+        "May 3rd or 3d?",
+        "I'd play U2, Dr. Who & it.",
+    ],
+)
+def test_a_transcript_stays_as_it_is(like):
+    assert written_form(normalize(like), like) == like
+
+
 def test_words_stay_as_they_are():
     likes = ["It's 7:30 p.m., Dr. Who & U2!", "two", "…", "no. no no"]
     texts = ["it's seven thirty p m doctor who", "who and u two two", "no no"]
