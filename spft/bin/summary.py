@@ -4,7 +4,7 @@
 
 The reports are those of ``spft.bin.report``. One table of their systems goes into
 README.md (``--out``), between its lines ``<!-- results -->`` and
-``<!-- end of results -->``.
+``<!-- end of results -->``; without those whose names hold a word of ``--without``.
 """
 
 import argparse
@@ -22,6 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", type=Path, nargs="+", help="RESULTS.md files")
     parser.add_argument("--out", type=Path, default=Path("README.md"), help="the page")
+    parser.add_argument("--without", nargs="+", default=[], help="such as LM")
     return parser
 
 
@@ -30,7 +31,12 @@ def main() -> None:
     args = get_parser().parse_args()
     found: dict[str, dict[str, dict[str, str]]] = {}
     for path in args.reports:
-        found |= read_report(path)
+        for domain, rows in read_report(path).items():
+            found[domain] = {
+                name: cells
+                for name, cells in rows.items()
+                if not any(word in name for word in args.without)
+            }
     page = args.out.read_text("utf-8") if args.out.is_file() else ""
     start, end = (page.find(mark) for mark in MARKS)
     if not 0 <= start < end:

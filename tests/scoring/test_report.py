@@ -159,6 +159,9 @@ def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
         assert rows[1][1].split()[0] in report.read_text()
         assert rows[1][3:5] == ["–", "–"] and rows[1][5].endswith(" / –")
         assert rows[2][1:3] == rows[2][3:5]
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--without", "soft"])
+    summary.main()
+    assert "| base" in page.read_text() and "soft prompt" not in page.read_text()
     monkeypatch.setattr("sys.argv", ["x", str(page), "--out", str(page)])
     with pytest.raises(UserError, match="README.md: no table of spft.bin.report"):
         summary.main()
