@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from spft.scoring.collect import UPPER, RowScores
+from spft.scoring.collect import SYSTEMS, UPPER, RowScores
 from spft.scoring.significance import DRAWS, mapsswe_tool
 
 HEADER = (
@@ -25,12 +25,14 @@ def marks(p: float | None, sign: str) -> str:
 
 def footnotes(results: Sequence[RowScores]) -> str:
     """What the columns and marks of the table mean, in markdown."""
-    labels = {result.row.key: result.row.label for result in results}
-    pairs = [
-        f"{result.row.label} against {labels[result.row.versus]}"
-        for result in results
-        if result.row.versus in labels
-    ]
+    rows = {result.row.key: result.row for result in results}
+    pairs = dict.fromkeys(
+        f"{row.label} from {other.label}"
+        if row.tag != other.tag
+        else f"others from {rows.get(other.system, other).label}, the decoding the same"
+        for row in rows.values()
+        if (other := rows.get(row.versus))
+    )
     lines = [
         "WER, EER (entity error rate) and changes are in percent. Δ rel.: WER against "
         f"{results[0].row.label}. EER seen and unseen: of entities that do and do not "
@@ -64,26 +66,18 @@ def against_untuned(results: Sequence[RowScores]) -> list[str]:
 
 def gap_closed(results: Sequence[RowScores]) -> list[str]:
     """A line on how far text alone goes towards adaptation with audio, if it can."""
-    wers = {r.row.key: r.scores["wer"] for r in results if r.scores}
-    base, upper = wers.get("base"), wers.get(UPPER)
-    if base is None or upper is None or upper >= base:
+    wers = {(r.row.system, r.row.tag): r.scores["wer"] for r in results if r.scores}
+    base, shares = wers.get(("base", "plain")), []
+    for row in (result.row for result in results):
+        wer, best = wers.get((row.system, row.tag)), wers.get((UPPER, row.tag))
+        if None in (base, wer, best) or best >= base:
+            continue
+        if row.key != "base" and row.system not in ("first_pass", UPPER):
+            shares.append(f"{row.label} {100 * (base - wer) / (base - best):.0f} %")
+    if not shares:
         return []
-    labels = {r.row.key: r.row.label for r in results}
-    with_text_alone = [
-        r.row.key
-        for r in results
-        if r.row.key != "base" and r.row.system not in ("first_pass", UPPER)
-    ]
-    shares = [
-        f"{labels[key]} {100 * (base - wers[key]) / (base - upper):.0f} %"
-        for key in with_text_alone
-        if wers.get(key) is not None
-    ]
-    return [
-        "",
-        f"Share of the words between base and {labels[UPPER]} that is won: "
-        f"{', '.join(shares)}.",
-    ]
+    text = f"Share of what {SYSTEMS[UPPER]} wins from base, the decoding the same: "
+    return ["", text + ", ".join(shares) + "."]
 
 
 def number(value: float | None, form: str = ".2f") -> str:

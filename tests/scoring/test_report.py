@@ -206,10 +206,12 @@ def test_share_of_what_audio_would_win():
 
     rows = [row("base", 10.0), row("no_prompt", 9.0), row("soft_prompt", 8.0)]
     assert gap_closed(rows) == []
-    fused = SystemRow("tts_second", "spoken + second pass", "tts", "second")
-    spoken = [row("tts", 6.0), RowScores(fused, {"wer": 5.0})]
-    line = gap_closed([*rows, *spoken])[-1]
-    assert line.endswith("no_prompt 25 %, soft_prompt 50 %.")
+    again = [
+        RowScores(SystemRow(f"{s}_second", f"{s} + second", s, "second"), {"wer": wer})
+        for s, wer in (("base", 8.0), ("tts", 5.0))
+    ]
+    line = gap_closed([*rows, row("tts", 6.0), *again])[-1]
+    assert line.endswith(": no_prompt 25 %, soft_prompt 50 %, base + second 40 %.")
     assert gap_closed([*rows, row("tts", 10.5)]) == []  # audio does not win anything
 
 
