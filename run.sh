@@ -138,7 +138,8 @@ mkdir -p "$exp" "$data"
 lock exclusive "$exp" "name all domains in one call, or give --expdir"
 access=shared # to data and features
 [ "$stage" -gt 2 ] || access=exclusive
-lock "$access" "$data" "begin at --stage 3, which only reads it"
+readers="begin at --stage 3, which only reads it"
+lock "$access" "$data" "$readers"
 
 # shellcheck source=local/adapt.sh
 . local/adapt.sh
@@ -228,7 +229,7 @@ if on 2; then
     fi
 fi
 
-lock shared "$data" "" # the stages from here on read it
+lock shared "$data" "$readers" # the stages from here on read it
 if on 3; then
     if [ "$baseline" = shipped ]; then
         weights=$exp/baseline/model.safetensors

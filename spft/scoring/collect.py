@@ -64,9 +64,8 @@ def _rows() -> tuple[SystemRow, ...]:
         if system == "first_pass":
             continue
         for tag, name in (("lm", "LM"), ("second", "second pass")):
-            versus = other and f"{other}_{tag}"
-            if tag == "second" and other is None:
-                versus = f"{system}_lm"
+            alone = f"{system}_lm" if tag == "second" else None
+            versus = f"{other}_{tag}" if other else alone
             untuned = None if system == "base" else f"base_{tag}"
             row = f"{system}_{tag}", f"{label} + {name}", system, tag, versus, untuned
             rows.append(SystemRow(*row))
