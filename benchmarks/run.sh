@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Benchmarks, one after the other, each into benchmarks/results/<device>_<name>.md.
+# Benchmarks, one after the other, each into benchmarks/results/<device>_<name>.md
+# (cpu_amx where the processor multiplies matrices of bfloat16).
 #   benchmarks/run.sh [cpu|cuda] [name…]       (names as below; default: all)
 # What they need of the recipe is made first if it is not there. Nothing else should run.
 set -euo pipefail
@@ -18,6 +19,8 @@ fi
 # shellcheck source=tools/path.sh
 . tools/path.sh
 mkdir -p benchmarks/results
+label=$device
+if [ "$device" = cpu ] && grep -qw amx_bf16 /proc/cpuinfo 2>/dev/null; then label+=_amx; fi
 
 paired=(--model exp/baseline --data data/music_test)
 for name in "${names[@]}"; do
@@ -33,11 +36,11 @@ for name in "${names[@]}"; do
             options=("${paired[@]}" --lm exp/music/lm --ngram exp/music/ngram
                 --phrases data/music_text/train)
             ;;
-        growth) options=(--plot benchmarks/results/growth.svg) ;;
+        growth) options=(--plot "benchmarks/results/${label}_growth.svg") ;;
         stages) options=(--before 91981d9) ;;
         *) echo "error: no benchmark '$name'" >&2 && exit 1 ;;
     esac
-    out=benchmarks/results/${device}_$name.md
+    out=benchmarks/results/${label}_$name.md
     {
         # shellcheck disable=SC2016  # backticks are markdown
         printf '```sh\npython -m benchmarks.%s\n```\n\n' "$name ${options[*]}"

@@ -4,7 +4,7 @@ import torch
 
 from spft.errors import UserError
 from spft.llm import LLM
-from spft.projector.ctc import ALPHABET, CTCProjector, _spans, align
+from spft.projector.ctc import ALPHABET, CTCProjector, _spans, letter_spans
 from spft.projector.stack import StackProjector
 
 
@@ -47,12 +47,12 @@ def test_alignment_finds_the_letters_in_the_frames():
     certain = torch.full((len(path), len(ALPHABET) + 1), -20.0)
     certain[range(len(path)), classes(path)] = 0.0
     string, spans = _spans(classes(path))
-    assert string == "ab bb" and align(certain, string) == spans
+    assert string == "ab bb" and letter_spans(certain, string) == spans
     # A string that differs finds its place; one that does not fit is laid out evenly.
-    assert align(certain, "ab bab")[:3] == spans[:3]
-    crowded = align(certain, "a" * 28)
+    assert letter_spans(certain, "ab bab")[:3] == spans[:3]
+    crowded = letter_spans(certain, "a" * 28)
     assert len(crowded) == 28 and all(0 <= a < b <= 13 for a, b in crowded)
-    assert align(certain, "") == []
+    assert letter_spans(certain, "") == []
 
 
 def test_the_prefix_spells_the_first_pass(llm):

@@ -184,7 +184,7 @@ def test_an_interrupted_training_goes_on_as_it_was(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("spft.training.finish", interrupt)
+        patch.setattr("spft.training_result.finish", interrupt)
         assert train(*given).returncode
     assert (tmp_path / "prompt" / "checkpoint.pth").exists()
     result = train(*given, "--seed", "1", "--", "--max_epoch", "3")

@@ -118,7 +118,7 @@ def row_cells(row: Path, decode: Path, first: Path) -> list[str]:
     """Cells of ``HEADER`` after the first."""
     from spft.scoring.collect import compare_eer, compare_wer, read_json
     from spft.scoring.table import NOTHING, marks, number
-    from spft.scoring.training import best_figure
+    from spft.scoring.training_table import best_figure
 
     found = [*row.glob("training.json"), *row.glob("*/training.json")]
     found.sort(key=lambda path: path.stat().st_mtime)

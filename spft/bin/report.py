@@ -128,8 +128,8 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
         format_table,
         table_cells,
     )
-    from spft.scoring.training import HEADER as TRAINING_HEADER
-    from spft.scoring.training import prompt_line, training_cells
+    from spft.scoring.training_table import HEADER as TRAINING_HEADER
+    from spft.scoring.training_table import prompt_line, training_cells
 
     found = sorted((exp / domain).glob("*/decode_*/*/score.json"))
     decodes = {

@@ -30,7 +30,7 @@ _STATE = ()  # of a worker process: engine, folder, conditions
 
 
 @dataclass(frozen=True)
-class Utterance:
+class Reading:
     """What is to be spoken, by which voice, how fast, and where that is written.
 
     ``spoken`` is what the voice says instead of ``text``, if anything.
@@ -106,7 +106,7 @@ def main() -> None:
     print(f"{audio}: {made} made, {len(utterances) - made} already there")
 
 
-def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Utterance]:
+def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Reading]:
     """Yield the utterances with a speaker in ``folder/*.jsonl``."""
     names = [f"{s}.jsonl" for s in sets] if sets else ["*.jsonl"]
     files = sorted(p for name in names for p in folder.glob(name))
@@ -121,7 +121,7 @@ def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Utteran
                     words = row["id"], row["text"], row["speaker"]
                     if not all(isinstance(word, str) for word in words):
                         raise TypeError("id, text and speaker must be strings")
-                    yield Utterance(
+                    yield Reading(
                         *(*words, float(row["rate"])),
                         *(origin, row.get("spoken")),
                     )
@@ -132,7 +132,7 @@ def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Utteran
                 ) from error
 
 
-def read_text(path: Path, voices: Iterable[str]) -> Iterator[Utterance]:
+def read_text(path: Path, voices: Iterable[str]) -> Iterator[Reading]:
     """Yield the utterances of a Kaldi ``text``, voice and rate drawn from the id.
 
     A table ``spoken`` beside it says what is read instead of the text of some of them.
@@ -146,13 +146,13 @@ def read_text(path: Path, voices: Iterable[str]) -> Iterator[Utterance]:
         utterance, _, text = line.strip().partition(" ")
         rng = np.random.default_rng(int(synth.digest("voice", utterance), 16))
         voice, rate = rng.choice(voices), round(float(rng.uniform(0.9, 1.15)), 2)
-        yield Utterance(
+        yield Reading(
             *(utterance, text, str(voice), rate, f"{path}:{number}"),
             spoken.get(utterance),
         )
 
 
-def check(utterances: list[Utterance], voices: tuple[str, ...]) -> None:
+def check(utterances: list[Reading], voices: tuple[str, ...]) -> None:
     """Raise UserError if an utterance cannot be spoken or saved."""
     seen: dict[str, str] = {}
     for u in utterances:
@@ -171,7 +171,7 @@ def check(utterances: list[Utterance], voices: tuple[str, ...]) -> None:
 
 
 def synthesize(
-    utterances: list[Utterance],
+    utterances: list[Reading],
     folder: Path,
     engine: synth.Engine,
     conditions: synth.Conditions,
@@ -243,11 +243,11 @@ def _remember(*state: object) -> None:
     _STATE = state
 
 
-def _speak_remembered(utterance: Utterance) -> str:
+def _speak_remembered(utterance: Reading) -> str:
     return _speak(*_STATE, utterance)
 
 
-def _speak(engine, folder: Path, conditions: synth.Conditions, u: Utterance) -> str:
+def _speak(engine, folder: Path, conditions: synth.Conditions, u: Reading) -> str:
     """Make one file and return its id."""
     wave = engine.synthesize(u.spoken or u.text, u.speaker, u.rate)
     try:
@@ -258,7 +258,7 @@ def _speak(engine, folder: Path, conditions: synth.Conditions, u: Utterance) -> 
     return u.id
 
 
-def write_kaldi(utterances: list[Utterance], folder: Path, entities: Path) -> None:
+def write_kaldi(utterances: list[Reading], folder: Path, entities: Path) -> None:
     """Write ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt`` and copy ``entities``."""
     utterances = sorted(utterances, key=lambda u: u.id)
     tables = {

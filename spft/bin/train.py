@@ -110,7 +110,7 @@ def main() -> None:
             yaml.safe_dump(stage, stream, sort_keys=False)
         task = train(args, stage)
 
-        from spft.training import finish
+        from spft.training_result import finish
 
         finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)

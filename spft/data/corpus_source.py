@@ -121,7 +121,7 @@ def read_settings(path: Path) -> Settings:
     return Settings(**loaded)
 
 
-def read_entities(path: Path) -> dict[str, list[Record]]:
+def read_records(path: Path) -> dict[str, list[Record]]:
     """Read ``entities.yaml``: type -> records, in the order of the file."""
     # Nodes, not values: a band named "yes" stays text.
     records: dict[str, dict[str, Record]] = {}

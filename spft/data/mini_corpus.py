@@ -17,8 +17,8 @@ from spft.data.corpus_source import (
     Part,
     Record,
     Settings,
-    read_entities,
     read_lines,
+    read_records,
     read_settings,
 )
 from spft.data.normalize import normalize
@@ -238,7 +238,7 @@ def check_independent(adaptation: list[Line], evaluation: list[Line]) -> None:
 def make_corpus(source: Path) -> dict[str, list[dict]]:
     """Make the rows of ``adapt``, ``dev`` and ``test`` from a folder of sources."""
     settings = read_settings(source / "corpus.yaml")
-    entities = read_entities(source / "entities.yaml")
+    entities = read_records(source / "entities.yaml")
     names = ("adapt_sentences", "adapt_frames", "eval_frames")
     sentences, frames, evaluation = (
         read_lines(source / f"{name}.txt", entities) for name in names

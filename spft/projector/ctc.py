@@ -111,7 +111,7 @@ class CTCProjector(AbsProjector):
                 )
             log_probs = logits.detach().float().log_softmax(-1)
             spelt = [
-                (string, align(row[:n], string))
+                (string, letter_spans(row[:n], string))
                 for row, n, string in zip(log_probs, lengths, first_pass, strict=True)
             ]
         return self._embed(hidden, spelt, llm), stats
@@ -154,7 +154,7 @@ class CTCProjector(AbsProjector):
         return Prefix(pad_sequence(rows, batch_first=True), sizes)
 
 
-def align(log_probs: Tensor, string: str) -> list[tuple[int, int]]:
+def letter_spans(log_probs: Tensor, string: str) -> list[tuple[int, int]]:
     """First and last frame (exclusive) of each letter, as CTC aligns them.
 
     Args:

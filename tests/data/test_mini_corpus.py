@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spft.bin import make_corpus as command
-from spft.data.corpus_source import read_entities, read_lines, read_settings
+from spft.data.corpus_source import read_lines, read_records, read_settings
 from spft.data.mini_corpus import WordSequences, make_corpus, split_entities
 from spft.data.normalize import normalize
 from spft.errors import UserError
@@ -77,7 +77,7 @@ def unseen_share(rows):
 def held_out(source):
     """The entities that the generator holds out."""
     settings = read_settings(source / "corpus.yaml")
-    entities = read_entities(source / "entities.yaml")
+    entities = read_records(source / "entities.yaml")
     lines = [
         line
         for name in ("adapt_sentences", "adapt_frames")
