@@ -53,16 +53,15 @@ def written_form(text: str, like: str) -> str:
 
 @functools.lru_cache(64)  # asked for each hypothesis of an utterance
 def _units(text: str) -> tuple[str, ...]:
-    """The tokens of a text; those read together, such as ``7 am``, are one."""
+    """The tokens of a text; those read together (``7 am``, ``555 123 4567``) are one."""
     units: list[str] = []
     for token in text.split():
-        alone = normalize(token)
-        if units:
-            both = f"{units[-1]} {token}"
-            if not alone or normalize(both) != f"{normalize(units[-1])} {alone}":
-                units[-1] = both
-                continue
         units.append(token)
+        for count in (2, 3):
+            last = units[-count:]
+            if normalize(" ".join(last)) != " ".join(map(normalize, last)):
+                units[-count:] = [" ".join(last)]
+                break
     return tuple(units)
 
 

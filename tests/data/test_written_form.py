@@ -40,6 +40,7 @@ def test_case_and_punctuation_are_those_of_the_transcript(text, like, wanted):
         "Take 2 1/2 cups - please!",
         "May 3rd or 3d?",
         "I'd play U2, Dr. Who & it.",
+        "Call 555 123 4567, now.",
     ],
 )
 def test_a_transcript_stays_as_it_is(like):
