@@ -53,7 +53,7 @@ def written_form(text: str, like: str) -> str:
 
 @functools.lru_cache(64)  # asked for each hypothesis of an utterance
 def _units(text: str) -> tuple[str, ...]:
-    """The tokens of a text; those read together (``7 am``, ``555 123 4567``) are one."""
+    """The tokens of a text; read together, ``7 am`` or ``555 123 4567`` are one."""
     units: list[str] = []
     for token in text.split():
         units.append(token)
