@@ -1,6 +1,6 @@
 """How time and memory grow with the size of everything that a user may enlarge.
 
-    python -m benchmarks.growth --plot benchmarks/results/growth.svg
+    python -m benchmarks.growth --plot benchmarks/results/cpu_growth.svg
 
 Each point is a process of its own. Text and vocabulary grow around tiny models, so that
 the part that grows shows above the constant part; prompt, utterance and beam grow with

@@ -3,7 +3,8 @@
 #   LIBRISPEECH=/corpora/librispeech egs2/librispeech/asr1/run.sh
 # Empty: not there. The embedded mini corpora (egs2/*/asr1/downloads) need none of them.
 
-# LibriSpeech, the folder that holds LibriSpeech/dev-clean and the like (CC BY 4.0):
+# LibriSpeech (CC BY 4.0), any folder above its speakers; it must hold dev-clean, and all
+# else that it holds is trained on, but for test-* and dev-other:
 # https://www.openslr.org/12
 : "${LIBRISPEECH:=}"
 
