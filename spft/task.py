@@ -112,6 +112,13 @@ class SpeechLLMTask(AbsTask):
         group.add_argument(
             "--init", nargs="*", default=[], help="folders of stages to start from"
         )
+        group.add_argument(
+            "--strength",
+            type=float,
+            default=1.0,
+            help="share of the way from the weights of --init to those trained that is "
+            "kept: less than 1 gains less and forgets less (arXiv 2109.01903)",
+        )
         for choices in cls.class_choices_list:
             choices.add_arguments(group)
 
@@ -167,6 +174,7 @@ class SpeechLLMTask(AbsTask):
         )
         for folder in args.init:
             model.load_stage(read_weights(folder))
+        check_strength(args, model)
         frozen = not any(parameter.requires_grad for parameter in llm.parameters())
         # Faster. Not where the LLM itself was trained: its weights go into this stage's
         # file too, and LoRA's share would be in them.
@@ -175,6 +183,20 @@ class SpeechLLMTask(AbsTask):
         cls._llm = llm
         logging.info(f"training {model.trained_parameters:,} parameters")
         return model
+
+
+def check_strength(args: argparse.Namespace, model: SpeechLLM) -> None:
+    """Raise UserError where there is no part of a way from ``--init`` to be kept."""
+    if not 0 < args.strength <= 1:
+        raise UserError(f"strength: over 0 and at most 1, not {args.strength}")
+    if args.strength < 1:
+        begun = {name for folder in args.init for name in read_weights(folder)}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and name not in begun:
+                raise UserError(
+                    f"strength: {name} is trained and in no --init: there is no "
+                    "way from there; leave strength out"
+                )
 
 
 def inherit_architecture(args: argparse.Namespace, folder: str, earlier: dict) -> None:

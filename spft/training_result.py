@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from spft.checkpoint import read_config, write_weights
+from spft.checkpoint import read_config, read_weights, write_weights
 from spft.errors import UserError
 from spft.files import atomic_write
 
@@ -49,10 +49,34 @@ def finish(out: Path) -> None:
               "were not finite", file=sys.stderr)  # fmt: skip
     with atomic_write(out / "training.json") as stream:
         json.dump(figures, stream, indent=1)
-    write_weights(out, weights)
+    write_weights(out, part_of_the_way(weights, read_config(out)))
     for path in out.glob("*.pth"):
         path.unlink()
     shutil.rmtree(out / "parts", ignore_errors=True)
+
+
+def part_of_the_way(weights: dict, config: dict) -> dict:
+    """Weights between those that a stage began with and those that it trained.
+
+    What is learnt in the first part of the way is mostly the domain, what is forgotten
+    lies in the last (WiSE-FT, arXiv 2109.01903).
+
+    Args:
+        weights: trained.
+        config: of the stage, whose ``strength`` is the share of the way.
+    """
+    if config["strength"] == 1:
+        return weights
+    start: dict = {}
+    for folder in config["init"]:
+        start |= read_weights(folder)
+    floating = {
+        name for name in start.keys() & weights if start[name].is_floating_point()
+    }
+    return weights | {
+        name: start[name].lerp(weights[name].float(), config["strength"])
+        for name in floating
+    }
 
 
 def training_figures(out: Path, weights: dict, epochs: dict) -> dict:

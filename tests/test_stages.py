@@ -239,6 +239,20 @@ def test_plain_tuning_has_no_prompt(stages):
     assert "adapt.embeds" not in plain
 
 
+def test_half_the_way(train, stages, tiny_data, tmp_path):
+    result = train(PRESET / "decoder.yaml", tiny_data / "text", tmp_path / "half",
+                   "--init", stages / "baseline", "--",
+                   *("--adapt", "no_prompt", "--strength", "0.5"))  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    start, half, whole = (
+        load_file(folder / "model.safetensors")
+        for folder in (stages / "baseline", tmp_path / "half", stages / "plain")
+    )
+    assert changed(start, half) == changed(start, whole)
+    for name in changed(start, whole):
+        torch.testing.assert_close(half[name], (start[name] + whole[name]) / 2)
+
+
 def test_only_trained_tensors_are_saved(stages):
     saved = load_file(stages / "baseline" / "model.safetensors")
     assert not any(name.startswith("llm.") and "lora_" not in name for name in saved), (
@@ -311,6 +325,8 @@ def test_keys_that_do_not_work(train, tiny_data, model_yaml, tmp_path):
         ("best_model_criterion", [["valid", "acc", "max"]], "begin with a list of"),
         ("use_deepspeed", True, "use sharded_ddp"),
         ("sharded_ddp", True, "add --launcher"),
+        ("strength", 0.5, "adapt.* is trained and in no --init"),
+        ("strength", 75, "at most 1, not 75"),
     ):
         config = tmp_path / "bad.yaml"
         keys = yaml.safe_load((PRESET / "prompt.yaml").read_text())
