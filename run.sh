@@ -182,10 +182,11 @@ if on 1; then
         do_run "egs2/$domain/asr1/local/data.sh" "${source[@]}" --out "$data" \
             "${limit[@]}"
         if [[ $methods =~ tts ]]; then
-            [ -e "$data/${domain}_dev/text" ] ||
-                die "--methods tts: $data/${domain}_dev has no transcripts to stop by"
-            do_run python -m spft.bin.synthesize --engine flite --jobs "$cores" \
-                --text "$data/${domain}_text/train/text" --out "$data/${domain}_tts"
+            for part in train dev; do
+                do_run python -m spft.bin.synthesize --engine flite --jobs "$cores" \
+                    --text "$data/${domain}_text/$part/text" \
+                    --out "$data/${domain}_tts_$part"
+            done
         fi
     done
 fi
@@ -193,7 +194,7 @@ fi
 sets=("$data/${general}_test")
 for domain in $domains; do
     sets+=("$data/${domain}_dev" "$data/${domain}_test")
-    [[ ! $methods =~ tts ]] || sets+=("$data/${domain}_tts")
+    [[ ! $methods =~ tts ]] || sets+=("$data/${domain}_tts_"{train,dev})
 done
 [ "$fusion" = false ] || sets+=("$data/${general}_dev") # what must not be forgotten
 train_sets=("$data/${general}_train")

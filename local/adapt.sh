@@ -55,7 +55,7 @@ tune_decoder() { # tune_decoder METHOD: stage 5
             sets=("$data/${general}_"{train,dev})
             ;;
         empty_prompt) options=(--adapt "$1" --adapt_conf "length=$(prompt_length)") ;;
-        tts) config=tts.yaml sets=("$data/${domain}_"{tts,dev}) ;;
+        tts) config=tts.yaml sets=("$data/${domain}_tts_"{train,dev}) ;;
         *) options=(--adapt "$1") ;;
     esac
     train "$(conf "$config" "$domain")" "${sets[@]}" "$exp/$domain/$1" \
