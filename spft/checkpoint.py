@@ -61,7 +61,7 @@ def load_model(folder: str | Path):
     from spft.task import SpeechLLMTask
 
     config = read_config(folder)
-    config["init"] = []
+    config |= {"init": [], "strength": 1.0}  # all that is needed stands in this folder
     args = argparse.Namespace(**{**vars(_default_args()), **config})
     model = SpeechLLMTask.build_model(args)
     weights = read_weights(folder)

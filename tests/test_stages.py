@@ -249,6 +249,7 @@ def test_half_the_way(train, stages, tiny_data, tmp_path):
         for folder in (stages / "baseline", tmp_path / "half", stages / "plain")
     )
     assert changed(start, half) == changed(start, whole)
+    load_model(tmp_path / "half")
     for name in changed(start, whole):
         torch.testing.assert_close(half[name], (start[name] + whole[name]) / 2)
 
