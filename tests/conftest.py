@@ -108,6 +108,8 @@ def command(tmp_path_factory):
 
 def call(main, words, log):
     """As a process's main program, with its words and its output in a file."""
+    # A fork needs a new thread pool: now, or threads that load weights race for it.
+    torch.set_num_threads(torch.get_num_threads())
     os.chdir(ROOT)
     stream = open(log, "w", buffering=1)  # noqa: SIM115  # written until the end
     for number in (1, 2):
