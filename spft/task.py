@@ -172,9 +172,12 @@ class SpeechLLMTask(AbsTask):
             adapt,
             args.trainable,
         )
+        begun: set[str] = set()
         for folder in args.init:
-            model.load_stage(read_weights(folder))
-        check_strength(args, model)
+            weights = read_weights(folder)
+            model.load_stage(weights)
+            begun |= weights.keys()
+        check_strength(args.strength, model, begun)
         frozen = not any(parameter.requires_grad for parameter in llm.parameters())
         # Faster. Not where the LLM itself was trained: its weights go into this stage's
         # file too, and LoRA's share would be in them.
@@ -185,18 +188,25 @@ class SpeechLLMTask(AbsTask):
         return model
 
 
-def check_strength(args: argparse.Namespace, model: SpeechLLM) -> None:
-    """Raise UserError where there is no part of a way from ``--init`` to be kept."""
-    if not 0 < args.strength <= 1:
-        raise UserError(f"strength: over 0 and at most 1, not {args.strength}")
-    if args.strength < 1:
-        begun = {name for folder in args.init for name in read_weights(folder)}
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad and name not in begun:
-                raise UserError(
-                    f"strength: {name} is trained and in no --init: there is no "
-                    "way from there; leave strength out"
-                )
+def check_strength(strength: float, model: SpeechLLM, begun: set[str]) -> None:
+    """Refuse to keep a part of a way that has no beginning.
+
+    Args:
+        strength: the share of the way.
+        model: of which some parameters will be trained.
+        begun: names of those that ``--init`` gives.
+
+    Raises:
+        UserError: it is no share, or what is trained does not begin at ``--init``.
+    """
+    if not 0 < strength <= 1:
+        raise UserError(f"strength: over 0 and at most 1, not {strength}")
+    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    if strength < 1 and (lacking := [n for n in trained if n not in begun]):
+        raise UserError(
+            f"strength: {lacking[0]} is trained and in no --init: there is no way from "
+            "there; leave strength out"
+        )
 
 
 def inherit_architecture(args: argparse.Namespace, folder: str, earlier: dict) -> None:

@@ -59,7 +59,8 @@ def part_of_the_way(weights: dict, config: dict) -> dict:
     """Weights between those that a stage began with and those that it trained.
 
     What is learnt in the first part of the way is mostly the domain, what is forgotten
-    lies in the last (WiSE-FT, arXiv 2109.01903).
+    lies in the last (WiSE-FT, arXiv 2109.01903). Figures of the training stay those of
+    the whole way.
 
     Args:
         weights: trained.

@@ -1,4 +1,4 @@
-"""A tiny random LLM, a tiny data set and a tiny run, made once for all tests."""
+"""A tiny LLM, data set, stages and run, made once for all tests."""
 
 import importlib
 import multiprocessing
@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 
 from spft import errors
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
+PRESET = ROOT / "conf" / "presets" / "tiny"
 
 SENTENCES = [
     "play the blue song again",
@@ -152,3 +154,30 @@ def tiny(recipe):
     result = recipe("--preset", "tiny")
     assert result.returncode == 0, result.stderr[-3000:]
     return result, missing
+
+
+@pytest.fixture(scope="session")
+def model_yaml(tiny_llm, tmp_path_factory):
+    keys = yaml.safe_load((PRESET / "model.yaml").read_text())
+    keys["llm_conf"]["name"] = str(tiny_llm)
+    path = tmp_path_factory.mktemp("conf") / "model.yaml"
+    path.write_text(yaml.safe_dump(keys))
+    return path
+
+
+@pytest.fixture(scope="session")
+def stages(train, tiny_data, model_yaml, tmp_path_factory):
+    """Baseline, prompt and decoder stage; each one's folder."""
+    root = tmp_path_factory.mktemp("exp")
+    text = tiny_data / "text"
+    for result in (
+        train(PRESET / "baseline.yaml", tiny_data / "paired", root / "baseline",
+              "--model", model_yaml),
+        train(PRESET / "prompt.yaml", text, root / "prompt",
+              "--init", root / "baseline"),
+        train(PRESET / "decoder.yaml", text, root / "soft", "--init", root / "prompt"),
+        train(PRESET / "decoder.yaml", text, root / "plain", "--init",
+              root / "baseline", "--", "--adapt", "no_prompt"),
+    ):  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    return root

@@ -23,7 +23,8 @@ LLM) is given once, in `conf/model.yaml` for the baseline; later stages inherit 
 
 `strength`, over 0 and at most 1 (the default), keeps that share of the way from the
 weights that a stage began with (`--init`) to those that it trained: less gains less and
-forgets less (WiSE-FT, arXiv 2109.01903).
+forgets less (WiSE-FT, arXiv 2109.01903). Losses, in logs and reports, are those of the
+whole way.
 """
 
 
