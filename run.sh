@@ -237,8 +237,9 @@ if on 3; then
         [ ! -e "$weights" ] || cmp -s "$weights" "$shipped/model.safetensors" ||
             die "$exp/baseline is not the shipped one: go on from it by --stage 4," \
                 "or remove it"
-        rm -rf "$exp/baseline"
-        do_run cp -r "$shipped" "$exp/baseline"
+        rm -rf "$exp/baseline" "$exp/baseline.tmp"
+        do_run cp -r "$shipped" "$exp/baseline.tmp"
+        mv "$exp/baseline.tmp" "$exp/baseline"
     else
         need "$data/baseline_train/text" 2
         dev=$data/${general}_dev options=()

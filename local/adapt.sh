@@ -2,11 +2,20 @@
 # Stages 4 to 7 of run.sh, for one domain; it sources this.
 
 check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
-    local method set sets text=$data/$1_text
+    local method set sets=() text=$data/$1_text
     if [ "$stop_stage" -ge 7 ] && [ "$encoder" = cached ]; then
         sets=("$1_dev" "$1_test" "${general}_test")
         [ "$fusion" = false ] || sets+=("${general}_dev")
         for set in "${sets[@]}"; do need "$dump/$set/first_pass_written" 2; done
+    fi
+    if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then # speech to tune on
+        sets=()
+        [[ ! $methods =~ tts ]] || sets+=("$1_tts_"{train,dev})
+        [[ ! $methods =~ pre_fine_tune ]] || sets+=("${general}_"{train,dev})
+        for set in "${sets[@]}"; do
+            need "$data/$set/wav.scp" 1
+            [ "$encoder" != cached ] || need "$dump/$set/first_pass_written" 2
+        done
     fi
     case $stage in
         4) need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1 ;;

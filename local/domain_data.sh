@@ -22,6 +22,7 @@ TEXT
 }
 . tools/parse_options.sh "$0" "$@"
 options=(--domain "$domain" --out "$out")
+options+=(--names "egs2/$domain/asr1/downloads/names.txt") # of the user's, if any
 [ -z "$limit" ] || options+=(--limit "$limit")
 if [ "$corpus" = mini ]; then
     exec python -m spft.bin.prepare_data mini "${options[@]}" \

@@ -1,5 +1,7 @@
 # shellcheck shell=bash
-# What the stages of run.sh have in common; it sources this.
+# What the stages of run.sh have in common; it, local/studies.sh and routes.sh source this.
+# It reads their variables: exp, preset, resume, launch, and of what is trained also
+# dump, seed, ngpu, text, llm.
 
 declare -A held=() # folder: the file that is locked
 lock() { # lock exclusive|shared FOLDER ELSE: until this and all that it runs end
@@ -30,6 +32,9 @@ same_options() { # same_options FILE NAME=VALUE…: results below are of one set
         die "$(dirname "$file") is of $(cat "$file"), not $*; remove or rename it"
     fi
     echo "$*" >"$file"
+}
+sum_of() { # sum_of FILE…: a number that changes with them; what is not there is empty
+    cat "$@" 2>/dev/null | cksum | cut -d ' ' -f 1
 }
 need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; first do the same with --stage $2 --stop_stage $2"

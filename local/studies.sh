@@ -38,7 +38,10 @@ dev=$data/${domain}_dev
 need "$baseline/model.safetensors" 3
 ngpu=$(gpus "$ngpu")
 same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$general" \
-    "baseline=$(cksum <"$baseline/model.safetensors" | cut -d ' ' -f 1)"
+    "baseline=$(sum_of "$baseline/model.safetensors")" \
+    "text=$(sum_of "${text[@]/%//text}" "$dev"/{wav.scp,text,entities})" \
+    "configuration=$(sum_of "$(conf prompt.yaml "$domain")" "$(conf decoder.yaml "$domain")" \
+        "$(conf lm.yaml "$domain")" "$(conf decode.yaml "$domain")")"
 llm=$(model llm_conf.name)
 all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
     lstm transformer)
@@ -94,7 +97,7 @@ for row in $rows; do
         d_*) variant "$row" --adapt_conf "length=${row#d_}" ;;
         normal) variant "$row" --adapt_conf init=normal ;;
         text)
-            start=$(head -n 3 "${text[0]}/text" | cut -d ' ' -f 2- | tr '\n' ' ')
+            start=$(sed -E 's/^\S+\s+//; 3q' "${text[0]}/text" | tr '\n' ' ')
             variant "$row" --adapt_conf init=text --adapt_conf "init_text=${start% }"
             ;;
         audio)

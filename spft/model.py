@@ -186,6 +186,11 @@ class SpeechLLM(AbsESPnetModel):
         for name, value in figures.items():
             stats[f"loss_{name}" if name in weights else name] = value.detach()
         losses = [w * figures[name] for name, w in weights.items() if name in figures]
+        if not losses:
+            raise UserError(
+                "model_conf: with llm_weight 0 and a projector that has no CTC head no "
+                "loss is left; give llm_weight a value"
+            )
         return sum(losses)
 
     def collect_feats(self, **batch) -> dict[str, Tensor]:

@@ -291,15 +291,17 @@ def _download(name: str, source: Source, archives: Path) -> Path:
                 f"apt-get install npm), {USE_A_PATH}"
             )
         spec = spec.replace("==", "@")
-        command = [npm, "pack", "--silent", "--pack-destination", str(folder), spec]
+        command = [npm, "pack", "--loglevel", "error", spec]
+        command += ["--pack-destination", str(folder)]
     # The client's progress goes to our stderr (2); its errors are made one line.
     done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True)
     files = sorted(folder.iterdir())
     if done.returncode or not files:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if "err" in line.lower()] or lines or ["?"]
+        error = errors[0 if source.kind == "npm" else -1]  # where each says the reason
         raise UserError(
-            f"{name}: {source.kind} could not fetch {spec}: {errors[-1][:200]}; check "
+            f"{name}: {source.kind} could not fetch {spec}: {error[:200]}; check "
             f"the network and {source.kind}'s settings, {USE_A_PATH}"
         )
     return files[0]

@@ -154,7 +154,7 @@ class Recognizer:
                 found = search(prefix, limits)
                 if config.first_pass_weight and self.hearing:
                     found = [
-                        self._rescore(nbest, f[:n], like, speech.heard[u])
+                        self._rescore(nbest, f[:n], like, speech.first_pass_scores[u])
                         for u, f, n, like, nbest in zip(
                             batch,
                             frames,
@@ -213,12 +213,12 @@ class Recognizer:
         nbest: list[Hypothesis],
         frames: Tensor,
         like: str,
-        heard: dict[str, float],
+        known: dict[str, float],
     ) -> list[Hypothesis]:
         """The n-best list with the score of the first pass's decoder added."""
         config = self.config
         texts = [self.text(h) for h in nbest]
-        log_probs = self.hearing.score(frames, texts, like, heard)
+        log_probs = self.hearing.score(frames, texts, like, known)
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
             norm = hypothesis.length**config.length_penalty

@@ -7,18 +7,21 @@ asr("request.wav")[0].text
 """
 
 import functools
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from spft.data.audio import SAMPLE_RATE, check_samples, read_audio
+from spft.data.audio import LONG_SECONDS, SAMPLE_RATE, read_audio, to_16khz
 from spft.data.own_domain import Lexicon, read_lexicon
 from spft.errors import UserError
 from spft.pack import Domain, Pack, open_pack
 from spft.recognizer import Recognizer
 from spft.search.phrases import Phrases
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,9 @@ class Speech2Text:
     ) -> list[Transcript]:
         """The n-best list of one utterance, a file or samples (``[N]``, ±1).
 
+        It is not cut: of more than half a minute less is heard, and a warning says so;
+        ``python -m spft.bin.transcribe`` cuts long recordings at their pauses.
+
         Raises:
             UserError: the file cannot be read or holds no speech.
         """
@@ -117,6 +123,14 @@ class Speech2Text:
         from spft.data.normalize import normalize
 
         waveforms = [_samples(item, rate) for item in speech]
+        longest = max(map(len, waveforms), default=0) / SAMPLE_RATE
+        if longest > LONG_SECONDS:
+            _log.warning(
+                "speech of %.0f s: of more than %d s less is heard; "
+                "spft.bin.transcribe cuts it at pauses",
+                longest,
+                LONG_SECONDS,
+            )
         domain = self.pack.domains[self.domain]
         nbests = self.recognizer.recognise(
             waveforms, domain.weights, self.phrases, domain.second
@@ -157,4 +171,4 @@ def _samples(speech: str | Path | np.ndarray, rate: int) -> np.ndarray:
     samples = speech.astype(np.float32)
     if whole:
         samples /= np.iinfo(speech.dtype).max
-    return check_samples(samples, rate, "array")
+    return to_16khz(samples, rate, "array")

@@ -110,9 +110,9 @@ def test_a_text_is_scored_once(moonshine, spoken, monkeypatch):
         moonshine, "_score", lambda f, new: asked.append(new) or score(f, new)
     )
     first, second, third = texts[:3]
-    told = moonshine.score(row, [first, second, first], heard=heard)
-    more = moonshine.score(row, [third, first], heard=heard)
-    moonshine.score(row, [second], heard=heard)
+    told = moonshine.score(row, [first, second, first], known=heard)
+    more = moonshine.score(row, [third, first], known=heard)
+    moonshine.score(row, [second], known=heard)
     assert asked == [[first, second], [third]]
     assert told[0] == told[2] == more[1]
     alone = [moonshine.score(row, [text])[0] for text in (first, second, third)]

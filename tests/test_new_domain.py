@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from spft.bin import new_domain, prepare_data
-from spft.data.corpora.mini import read_mini
+from spft.data.corpora.mini import read_file, read_mini
 from spft.data.own_domain import Lexicon, read_sentences, read_spoken
 from spft.errors import UserError
 from spft.search.phrases import Phrases
@@ -121,15 +121,21 @@ def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
     monkeypatch.setattr("spft.synth.KokoroEngine", Engine)
     with pytest.raises(UserError, match="more than half of the 5"):
         make(monkeypatch, files, "--synthesize", 2)
+    with (files / "notes.txt").open("a") as stream:
+        stream.write("Ask the GP whether more than three tablets a day are safe\n")
+    monkeypatch.setattr(new_domain, "LONGEST", 8)  # so that it is not held out
     recipe = make(monkeypatch, files, "--synthesize", 1)
     rows = {
         name: [json.loads(line) for line in path.read_text().splitlines()]
         for name in ("adapt", "dev", "test")
         for path in [recipe / f"downloads/{name}.jsonl"]
     }
-    assert [len(rows[name]) for name in ("adapt", "dev", "test")] == [3, 1, 1]
-    assert len({row["text"] for of_set in rows.values() for row in of_set}) == 5
+    assert [len(rows[name]) for name in ("adapt", "dev", "test")] == [4, 1, 1]
+    assert len({row["text"] for of_set in rows.values() for row in of_set}) == 6
     assert rows["dev"][0]["speaker"] == "af_a" != rows["test"][0]["speaker"]
+    adapt = read_file(recipe / "downloads/adapt.jsonl", audio=False)
+    (by_letters,) = [u.spoken for u in adapt if u.spoken]
+    assert by_letters.startswith("ask the g.p. whether")
     stops = {
         f"stop {word}": f"Stop {word.upper()}" for word in ("dj", "ep", "tv", "fm")
     }
@@ -227,12 +233,16 @@ def test_listed_names_are_looked_for_whether_the_text_has_them_or_not(
     recipe = make(monkeypatch, files, "--entities", files / "drugs.txt",
                   "--test", files / "recordings")  # fmt: skip
     command = ["x", "mini", "--domain", "medical", "--source", recipe / "downloads",
-               "--out", files / "data"]  # fmt: skip
+               "--names", recipe / "downloads/names.txt", "--out", files / "data",
+               ]  # fmt: skip
     monkeypatch.setattr("sys.argv", [str(word) for word in command])
     prepare_data.main()
     assert Phrases.of(files / "data/medical_text/train").phrases == [
         *("aspirin", "ibuprofen", "metamizole", "paracetamol", "paracetamol forte")
     ]
+    (recipe / "downloads/names.txt").write_text("a\tdrug\ttoo many\n")
+    with pytest.raises(UserError, match=r"names\.txt:1"):
+        prepare_data.main()
     (recipe / "downloads/names.txt").unlink()
     prepare_data.main()
     assert "metamizole" not in Phrases.of(files / "data/medical_text/train").phrases

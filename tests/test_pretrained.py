@@ -117,7 +117,7 @@ def test_npm_folder(registry, tmp_path, monkeypatch):
             tar.addfile(member, io.BytesIO(data))
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()
-    npm.write_text(f'#!/bin/sh\n[ "$5" = voices@1.0 ] && cp {archive} "$4"\n')
+    npm.write_text(f'#!/bin/sh\n[ "$4" = voices@1.0 ] && cp {archive} "$6"\n')
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
     source = Source("npm", "voices", "1.0", "*/voices/[ab][fm]_*.bin")

@@ -169,7 +169,7 @@ def test_stopped_run_is_resumed(engine, tmp_path, monkeypatch):
 def test_kaldi_directory(engine, tmp_path, monkeypatch):
     source = tmp_path / "source"
     source.mkdir()
-    (source / "text").write_text("u2 hello there\nu1 good morning\n")
+    (source / "text").write_text("u2\thello there\nu1 good morning\n")
     (source / "entities").write_text("u1\t[]\n")
     out = tmp_path / "out"
     command(

@@ -29,6 +29,6 @@
 
 # WordNet's data files, whose usage examples are general-domain text (free licence):
 # https://wordnet.princeton.edu, or Debian's package wordnet-base
-: "${WORDNET:=$([ ! -e /usr/share/wordnet/data.noun ] || echo /usr/share/wordnet)}"
+: "${WORDNET=$([ ! -e /usr/share/wordnet/data.noun ] || echo /usr/share/wordnet)}"
 
 export WORDNET LIBRISPEECH SNIPS SGD SLURP SLURP_AUDIO SPEECH_TO_INTENT

@@ -26,8 +26,8 @@ HEADER = (
 )
 NOTE = (
     "Error rates in percent. \\* differs from the first row: one to three marks for "
-    "p < 0.05, 0.01 and 0.001 (words: {test}; entities: paired bootstrap, {draws:,} "
-    "draws)."
+    "p < 0.05, 0.01 and 0.001 (words: {test}; entities: paired permutations, "
+    "{draws:,} draws)."
 )
 TRAINED = (
     "Best on dev: of each stage, what its epoch was chosen by; a loss is in "

@@ -27,7 +27,10 @@ DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command's parser."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    # tools/new_domain.sh looks at some options too, by their whole names.
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     add = parser.add_argument
     add("name", help="of the domain: lower-case letters, digits and _")
     add(
@@ -86,7 +89,7 @@ def main() -> None:
         if len(kept) < 2:
             raise UserError(f"{args.text}: no text left beside the test sentences")
         sets["adapt"] = [
-            {"id": f"{args.name}-adapt-{i:06d}", "text": text}
+            {"id": f"{args.name}-adapt-{i:06d}"} | text_row(text, sentences)
             for i, text in enumerate(kept, 1)
         ]
         if args.entities:  # the second pass knows those too that no sentence has
@@ -164,11 +167,23 @@ def check_recordings(paths: list[Path]) -> None:
               "pauses", file=sys.stderr)  # fmt: skip
 
 
+def text_row(text: str, sentences: dict[str, str]) -> dict[str, str]:
+    """The text, and how a voice is to read it where that differs.
+
+    Args:
+        text: normalised.
+        sentences: normalised ones, and how they were written.
+    """
+    from spft.data.normalize import spell_out
+
+    spoken = spell_out(sentences[text], text)
+    return {"text": text} if spoken == text else {"text": text, "spoken": spoken}
+
+
 def held_out(
     domain: str, sentences: dict[str, str], size: int
 ) -> dict[str, list[dict]]:
     """``size`` test and half as many dev sentences, for different voices to speak."""
-    from spft.data.normalize import spell_out
     from spft.data.split import fraction
     from spft.synth import KokoroEngine
 
@@ -192,9 +207,8 @@ def held_out(
         for i, text in enumerate(chosen, 1):
             voice = speakers[name][i % len(speakers[name])]
             rate = round(0.9 + 0.25 * fraction(f"rate {text}"), 2)
-            row = {"id": f"{voice}-{domain}-{name}-{i:04d}", "text": text}
-            if (spoken := spell_out(sentences[text], text)) != text:
-                row["spoken"] = spoken
+            row = {"id": f"{voice}-{domain}-{name}-{i:04d}"}
+            row |= text_row(text, sentences)
             rows.append(row | {"speaker": voice, "rate": rate})
         sets[name] = sorted(rows, key=lambda row: row["id"])
     return sets

@@ -34,6 +34,12 @@ def get_parser() -> argparse.ArgumentParser:
     common.add_argument("--out", type=Path, default=Path("data"), help="default: data")
     common.add_argument("--domain", help="names the sets; default: by corpus")
     common.add_argument(
+        "--names",
+        type=Path,
+        help="list of names for the second pass, one a line, with a tab before its "
+        "type; none if there is no such file",
+    )
+    common.add_argument(
         "--text-only",
         action="store_true",
         help="write only the adaptation text, without lines that hold a sentence of "
@@ -186,6 +192,7 @@ def main() -> None:
     """Read, write, check for leaks, count."""
     from spft.data.kaldi import write_data_dir
     from spft.data.leak import refuse_leaks
+    from spft.data.own_domain import read_lexicon
     from spft.data.split import sample
     from spft.data.stats import count
 
@@ -194,6 +201,9 @@ def main() -> None:
     domain = args.domain or CORPORA[args.corpus][1]
     if domain is None:
         raise UserError("the mini corpora need --domain, e.g. --domain music")
+    listed = args.names is not None and args.names.exists()
+    if listed:
+        list(read_lexicon(args.names))  # now: its faults would show in stage 7
     sets = read_corpus(args)
     if args.limit:
         sets = {
@@ -210,12 +220,12 @@ def main() -> None:
         name: write_data_dir(args.out / f"{domain}_{name}", utterances)
         for name, utterances in sets.items()
     }
-    if args.source and "text/train" in folders:  # for the second pass of stage 7
-        names = Path(args.source) / "names.txt"
-        if names.exists():
-            shutil.copy(names, folders["text/train"])
+    if "text/train" in folders:  # for the second pass of stage 7
+        names = folders["text/train"] / "names.txt"
+        if listed:
+            shutil.copy(args.names, names)
         else:  # of an earlier preparation
-            (folders["text/train"] / "names.txt").unlink(missing_ok=True)
+            names.unlink(missing_ok=True)
     for name, utterances in sets.items():
         against = adaptation if not name.startswith("text/") else None
         print(f"{folders[name]}: {count(utterances, against)}")

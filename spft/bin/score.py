@@ -8,6 +8,7 @@ Scores the hypotheses ``DIR/text`` of each: word errors into ``DIR/score_wer/``
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 from spft.errors import run
@@ -62,6 +63,8 @@ def score(data: Path, decode: Path, adaptation_text: Path | None = None) -> dict
 
     # A failed run must not leave the scores of older hypotheses behind.
     (decode / "score.json").unlink(missing_ok=True)
+    for name in ("score_wer", "score_entity"):
+        shutil.rmtree(decode / name, ignore_errors=True)
     test = read_scoring_set(data, decode)
     scores = {"utterances": len(test.hyps), "wer": None, "eer": None}
     if test.refs is not None:

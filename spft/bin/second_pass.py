@@ -151,6 +151,11 @@ def choose_weights(config: DecodeConfig, found: dict[Path, dict]) -> tuple:
             errors[key] = [dev.errors(utterance, t) / len(found) for t in texts.texts]
     judges = next(iter(candidates.values())).log_probs
     grids = {n: grid for n, grid in config.second_pass_weights.items() if n in judges}
+    if not grids:
+        raise UserError(
+            f"second_pass_weights: the system has none of these judges, but "
+            f"{', '.join(sorted(judges))}; name one of them"
+        )
     return grid_search(grids, candidates, errors, config.lm_length_bonus)
 
 

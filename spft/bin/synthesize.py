@@ -142,12 +142,12 @@ def read_text(path: Path, voices: Iterable[str]) -> Iterator[Reading]:
         raise UserError(f"{path}: no such file; give a Kaldi text file")
     beside = path.parent / "spoken"
     spoken = read_table(beside) if beside.exists() else {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        utterance, _, text = line.strip().partition(" ")
+    texts = read_table(path, allow_empty=True, check_sorted=False)
+    for utterance, text in texts.items():
         rng = np.random.default_rng(int(synth.digest("voice", utterance), 16))
         voice, rate = rng.choice(voices), round(float(rng.uniform(0.9, 1.15)), 2)
         yield Reading(
-            *(utterance, text, str(voice), rate, f"{path}:{number}"),
+            *(utterance, text, str(voice), rate, texts.where(utterance)),
             spoken.get(utterance),
         )
 

@@ -154,7 +154,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
         sentences = write_lengths(text, speech, shapes)
         if speech:
             if speech.kind == "sound":
-                check_samples(folder / "wav.scp")
+                check_16khz_mono(folder / "wav.scp")
             source = f"{speech.path},speech,{speech.kind}"
             command += [f"--{name}_data_path_and_name_and_type", source]
             if speech.first_pass:
@@ -253,7 +253,7 @@ def check_engine(options: argparse.Namespace, launcher: str | None) -> None:
         raise UserError("sharded_ddp: needs fairscale: pip install fairscale")
 
 
-def check_samples(table: Path) -> None:
+def check_16khz_mono(table: Path) -> None:
     """Raise UserError unless all audio is 16 kHz and mono: training reads it raw.
 
     Args:
@@ -338,7 +338,7 @@ def write_lengths(text: Path, speech: "SpeechSource | None", out: Path) -> int:
     """
     count = 0
     with open(text, encoding="utf-8") as lines, atomic_write(out) as stream:
-        rows = (line.rstrip("\n").partition(" ")[::2] for line in lines)
+        rows = (line.strip().split(maxsplit=1) for line in lines)
         lengths = ((utterance, len(words)) for utterance, words in rows)
         for utterance, length in speech.lengths.items() if speech else lengths:
             stream.write(f"{utterance} {length}\n")

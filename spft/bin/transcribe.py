@@ -107,7 +107,8 @@ def find_audio(names: Iterable[str]) -> Iterator[Path]:
     for name in names:
         path = Path(name)
         if name == "-":
-            yield from find_audio(line for line in sys.stdin.read().split("\n") if line)
+            lines = sys.stdin.read().splitlines()
+            yield from find_audio(line for line in lines if line.strip())
         elif path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.is_file())
             found = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]

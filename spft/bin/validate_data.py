@@ -40,6 +40,7 @@ def main() -> None:
     from spft.data.fix import fix_data_dir
     from spft.data.kaldi import validate_data_dir
     from spft.data.leak import check_leak
+    from spft.data.own_domain import read_lexicon
     from spft.data.stats import count
 
     args = get_parser().parse_args()
@@ -49,6 +50,8 @@ def main() -> None:
         utterances = validate_data_dir(
             directory, audio=not args.no_audio, check_audio=args.check_audio
         )
+        if (directory / "names.txt").exists():
+            list(read_lexicon(directory / "names.txt"))
         print(f"{directory}: valid, {count(utterances)}")
     texts = [directory / "text" for directory in args.directories]
     for text in args.not_in:

@@ -79,10 +79,10 @@ def read_audio(path: str | Path, *, where: str | None = None) -> np.ndarray:
         )
     if channels > 1:
         _say_once(f"averaging {channels} channels", path)
-    return check_samples(samples.mean(axis=1), rate, place)
+    return to_16khz(samples.mean(axis=1), rate, place)
 
 
-def check_samples(mono: np.ndarray, rate: int, place: str) -> np.ndarray:
+def to_16khz(mono: np.ndarray, rate: int, place: str) -> np.ndarray:
     """Samples ``[N]`` at 16 kHz, of samples ``[M]`` at ``rate`` Hz.
 
     Args:

@@ -50,6 +50,13 @@ def parse_entity(fields: object, where: str) -> Entity:
     return entity
 
 
+def parse_entities(items: object, where: str) -> list[Entity]:
+    """Make Entities of a JSON list; raise UserError naming ``where``."""
+    if not isinstance(items, list):
+        raise UserError(f"{where}: not a list of entities; write [] if there are none")
+    return [parse_entity(item, where) for item in items]
+
+
 def check_span(entity: Entity, text: str, where: str) -> None:
     """Raise UserError unless the entity's span lies in ``text`` and reads like it."""
     if entity.start is None or entity.end is None:
@@ -86,9 +93,7 @@ def read_entities(path: str | Path) -> dict[str, list[Entity]]:
                 f"{where}: not JSON after the utterance id ({error.msg}); "
                 "write `utt_id<TAB>[…]`"
             ) from None
-        if not isinstance(items, list):
-            raise UserError(f"{where}: not a list of entities; write `utt_id<TAB>[…]`")
-        entities[key] = [parse_entity(item, where) for item in items]
+        entities[key] = parse_entities(items, where)
     return entities
 
 

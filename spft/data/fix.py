@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from spft.data.entities import Entity, parse_entity
+from spft.data.entities import Entity, parse_entities
 from spft.data.kaldi import write_data_dir
-from spft.data.normalize import normalize
+from spft.data.normalize import normalize, spell_out
 from spft.data.spans import locate
 from spft.data.table import read_table
 from spft.data.utterance import Utterance
@@ -43,7 +43,7 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
         if key in entities:
             where = entities.where(key)
             try:
-                items = [parse_entity(i, where) for i in json.loads(entities[key])]
+                items = parse_entities(json.loads(entities[key]), where)
             except json.JSONDecodeError as error:
                 raise UserError(f"{where}: not JSON ({error.msg}); mend it") from None
             located = _relocate(raw, items, where)
@@ -55,6 +55,8 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
             )
         speaker = speakers.get(key, key)
         voiced = spoken.get(key)
+        if voiced is None and raw is not None:
+            voiced = spell_out(raw, normal)
         utterances.append(Utterance(key, normal, speaker, path, located, voiced))
     for key in wavs:
         if key not in main:

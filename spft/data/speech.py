@@ -23,15 +23,16 @@ class SpeechSource:
         lengths: utterance id to frames or samples, in the directory's order.
         first_pass: table of the transcripts by the encoder's own decoder, normalised,
             if any; as it wrote them they stand beside it, in ``first_pass_written``.
-        heard: utterance to texts, and the log-probability of each by that decoder: what
-            was asked so far. The decoder is frozen, so this holds for all systems.
+        first_pass_scores: utterance to texts, and the log-probability of each by that
+            decoder: what was asked so far. The decoder is frozen, so this holds for all
+            systems.
     """
 
     path: Path
     kind: str
     lengths: dict[str, int]
     first_pass: Path | None = None
-    heard: dict[str, dict[str, float]] = field(
+    first_pass_scores: dict[str, dict[str, float]] = field(
         default_factory=lambda: defaultdict(dict), init=False, repr=False
     )
 
@@ -86,7 +87,7 @@ class Waveforms:
         if hearing is not None:
             self.speech = {u: hearing.encode(wave) for u, wave in waveforms.items()}
         self.lengths = {u: len(array) for u, array in self.speech.items()}
-        self.heard: dict[str, dict[str, float]] = defaultdict(dict)
+        self.first_pass_scores: dict[str, dict[str, float]] = defaultdict(dict)
         self._written: dict[str, str] = {}
 
     def load(self, utterance: str) -> np.ndarray:

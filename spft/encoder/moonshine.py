@@ -118,7 +118,7 @@ class Moonshine:
         frames: torch.Tensor,
         texts: Sequence[str],
         like: str = "",
-        heard: dict[str, float] | None = None,
+        known: dict[str, float] | None = None,
     ) -> list[float]:
         """Log-probability of each text, given one utterance's frames ``[T, 416]``.
 
@@ -129,14 +129,14 @@ class Moonshine:
             frames: of the utterance.
             texts: any number.
             like: its transcript; the texts are judged as if written like that.
-            heard: what was said of its texts before; these are not asked again, and
-                what is new is added.
+            known: scores of its texts from before; these are not asked again, and what
+                is new is added.
         """
-        heard = {} if heard is None else heard
-        if new := [text for text in dict.fromkeys(texts) if text not in heard]:
+        known = {} if known is None else known
+        if new := [text for text in dict.fromkeys(texts) if text not in known]:
             written = [written_form(text, like) for text in new]
-            heard |= zip(new, self._score(frames, written), strict=True)
-        return [heard[text] for text in texts]
+            known |= zip(new, self._score(frames, written), strict=True)
+        return [known[text] for text in texts]
 
     def _score(self, frames: torch.Tensor, texts: list[str]) -> list[float]:
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id

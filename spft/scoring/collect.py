@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spft.errors import UserError
 from spft.scoring.lineage import changed
-from spft.scoring.significance import mapsswe, paired_bootstrap
+from spft.scoring.significance import mapsswe, sign_flips
 from spft.scoring.wer import read_trn
 
 
@@ -155,24 +155,31 @@ def _collect_row(
 ) -> RowScores:
     folder = row.folder(exp, domain)
     scores = read_json(folder / test / "score.json")
-    found = {
-        "scores": scores,
-        "general": read_json(folder / general / "score.json"),
-        "weights": (read_json(folder / "decode.json") or {}).get("weights", {}),
-    }
-    base = next(iter(by_key.values()))
-    compared = {"": base} | {
-        f"_{name}": by_key.get(getattr(row, name)) for name in ("versus", "untuned")
-    }
-    for suffix, other in compared.items():
+
+    def compare(other: SystemRow | None) -> tuple[float | None, float | None]:
+        """The p of WER and that of EER."""
         if scores is None or other is None or other is row:
-            continue
-        theirs = other.folder(exp, domain) / test
+            return None, None
+        theirs, ours = other.folder(exp, domain) / test, folder / test
         if not (theirs / "score.json").is_file():
-            continue
-        found[f"p_wer{suffix}"] = compare_wer(theirs, folder / test)
-        found[f"p_eer{suffix}"] = compare_eer(theirs, folder / test)
-    return RowScores(row, **found)
+            return None, None
+        return compare_wer(theirs, ours), compare_eer(theirs, ours)
+
+    p_wer, p_eer = compare(next(iter(by_key.values())))
+    p_wer_versus, p_eer_versus = compare(by_key.get(row.versus))
+    p_wer_untuned, p_eer_untuned = compare(by_key.get(row.untuned))
+    return RowScores(
+        row,
+        scores=scores,
+        general=read_json(folder / general / "score.json"),
+        weights=(read_json(folder / "decode.json") or {}).get("weights", {}),
+        p_wer=p_wer,
+        p_eer=p_eer,
+        p_wer_versus=p_wer_versus,
+        p_eer_versus=p_eer_versus,
+        p_wer_untuned=p_wer_untuned,
+        p_eer_untuned=p_eer_untuned,
+    )
 
 
 def _with_change(result: RowScores, base: float | None) -> RowScores:
@@ -205,7 +212,7 @@ def compare_eer(a: Path, b: Path) -> float | None:
     if not totals[0]:
         return None
     errors = [{utt: wrong for utt, (wrong, _) in c.items()} for c in counts]
-    return paired_bootstrap(*errors)
+    return sign_flips(*errors)
 
 
 def read_json(path: Path) -> dict | None:

@@ -112,7 +112,8 @@ def most_like(wanted: Words, hyp: Words) -> Words:
     """The run of hypothesis words that differs in the fewest letters."""
     from rapidfuzz.distance import Levenshtein
 
-    lengths = range(max(1, len(wanted) - 1), len(wanted) + 2)
+    shortest = max(1, min(len(wanted) - 1, len(hyp)))
+    lengths = range(shortest, len(wanted) + 2)
     runs = [hyp[i : i + n] for n in lengths for i in range(len(hyp) - n + 1)]
     text = " ".join(wanted)
     return min(

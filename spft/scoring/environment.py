@@ -14,7 +14,7 @@ def environment(report: Path) -> dict[str, str]:
     """Name -> value, in the order in which to print them.
 
     Args:
-        report: the file being made; its own change does not make the checkout dirty.
+        report: the file being made, see :func:`git_commit`.
     """
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -44,7 +44,10 @@ def cpu_name() -> str:
 
 
 def git_commit(report: Path) -> str:
-    """The commit, with ``(dirty)`` if tracked files were changed after it."""
+    """The commit, with ``(dirty)`` if tracked files were changed after it.
+
+    Files of the report's name do not count.
+    """
     commit = _git("rev-parse", "HEAD")
     if not commit:
         return "none"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from spft.data.features import audio_stamp
 from spft.files import sha256
 
 
@@ -13,10 +14,13 @@ def changed(digests: Mapping[str, str]) -> str | None:
 
     Args:
         digests: sha256 by path, as in ``settings.json`` of a trained stage and
-            ``decode.json`` of a decode. What is gone is taken as unchanged.
+            ``decode.json`` of a decode; a folder's is of its audio. What is gone is
+            taken as unchanged.
     """
     for name, digest in digests.items():
         path = Path(name)
+        if (path / "wav.scp").is_file() and audio_stamp(path / "wav.scp") != digest:
+            return name
         if not path.is_file():
             continue
         if _sha256(path, path.stat().st_mtime_ns) != digest:

@@ -1,4 +1,4 @@
-"""Whether two systems differ: matched-pair segments for WER, bootstrap for EER."""
+"""Whether two systems differ: matched-pair segments for WER, sign flips for EER."""
 
 import math
 import re
@@ -127,34 +127,40 @@ def _word_errors(path: Sequence[AlignedWord]) -> list[list[int]]:
     return errors
 
 
-def paired_bootstrap(
+def sign_flips(
     errors_a: Mapping[str, int],
     errors_b: Mapping[str, int],
     draws: int = DRAWS,
     seed: int = 0,
 ) -> float:
-    """Two-sided p of a difference in EER, by paired bootstrap over utterances.
+    """Two-sided p of a difference in EER, by paired permutations over utterances.
+
+    If two systems were alike, each utterance's errors might as well be the other's. So
+    p is how often the sum of the differences is as large as it is when their signs are
+    drawn; of a few utterances that differ all signs are tried instead.
 
     Args:
         errors_a: entity errors of each utterance that has entities.
         errors_b: the same of the other system; the numbers of entities are the same,
-            so that the sign of the summed differences is that of the rates.
-        draws: resampled sets of utterances.
-        seed: of the resampling.
+            so that the summed differences are those of the rates.
+        draws: of the signs.
+        seed: of the drawing.
     """
+    from scipy.stats import permutation_test
+
     if errors_a.keys() != errors_b.keys():
         raise UserError("systems scored on different entities; score them again")
     differences = np.array([errors_a[utt] - errors_b[utt] for utt in errors_a])
-    if not differences.any():
+    differences = differences[differences != 0]
+    if len(differences) < 2:  # as likely the other way round
         return 1.0
-    rng = np.random.default_rng(seed)
-    size = len(differences)
-    sums = np.concatenate(
-        [
-            differences[rng.integers(size, size=(n, size))].sum(axis=1)
-            for n in [100] * (draws // 100) + [draws % 100]
-        ]
+    result = permutation_test(
+        (differences,),
+        lambda signed, axis: signed.sum(axis),
+        permutation_type="samples",
+        n_resamples=draws,
+        batch=1000,
+        vectorized=True,
+        rng=np.random.default_rng(seed),
     )
-    # One more draw of each kind, so that no p is 0.
-    tails = (np.sum(sums <= 0) + 1, np.sum(sums >= 0) + 1)
-    return min(1.0, 2 * min(tails) / (draws + 1))
+    return float(result.pvalue)

@@ -42,8 +42,8 @@ def footnotes(results: Sequence[RowScores]) -> str:
         "\\*\\*\\* p < 0.001.",
         *([f"† likewise, {', '.join(pairs)}."] if pairs else []),
         "Tests are two-tailed: for WER the matched-pair sentence-segment test "
-        f"({mapsswe_tool()}), for EER a paired bootstrap over utterances "
-        f"({DRAWS:,} draws).",
+        f"({mapsswe_tool()}), for EER a paired permutation test over "
+        f"utterances ({DRAWS:,} draws).",
         *against_untuned(results),
         *gap_closed(results),
     ]

@@ -20,6 +20,8 @@ DEBIAN_SCTK = "/usr/lib/sctk/bin"
 REPORTS = ("sys", "raw", "pra", "dtl", "sgml")
 # In result.raw: sentences, words, right, the three kinds of errors, (all), sentences.
 SUMS = re.compile(r"^ *\| *Sum *\|" + r"[ |]+(\d+)" * 6 + r" +\d+ +(\d+)", re.M)
+# sclite takes what stands behind the last bracket of a line as the id.
+NO_BRACKETS = str.maketrans("()", "[]")
 COLUMNS = "Corr    Sub    Del    Ins    Err  S.Err"
 
 
@@ -31,19 +33,20 @@ def find_tool(name: str) -> str | None:
 def write_trn(
     path: Path, transcripts: Transcripts, speakers: Mapping[str, str]
 ) -> None:
-    """Write sclite's ``words (speaker-utterance)`` lines."""
+    """Write sclite's ``words (speaker-utterance)`` lines, brackets of ids as [ ]."""
     with atomic_write(path) as stream:
         for utt, words in transcripts.items():
             # sclite takes what stands before the first hyphen as the speaker.
             speaker = speakers[utt].replace("-", "_")
-            stream.write(f"{' '.join(words)} ({speaker}-{utt})\n")
+            name = f"{speaker}-{utt}".translate(NO_BRACKETS)
+            stream.write(f"{' '.join(words)} ({name})\n")
 
 
 def read_trn(path: Path) -> Transcripts:
     """Read what :func:`write_trn` wrote: utterance -> words."""
     transcripts = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        words, found, tail = line.rpartition(" (")  # an id may hold brackets
+        words, found, tail = line.rpartition(" (")
         if not found or "-" not in tail or not tail.endswith(")"):
             raise UserError(f"{path}:{number}: no (speaker-utterance) id; score again")
         transcripts[tail[:-1].partition("-")[2]] = tuple(words.split())

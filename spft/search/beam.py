@@ -32,6 +32,9 @@ from spft.search.scorers import WeightedScorer
 class BeamSearchConfig:
     """How to search; the names are those of transformers' ``generate``.
 
+    Recipes leave ``early_stopping`` and ``min_tokens`` as they are: these are there for
+    the comparison with ``generate`` and for benchmarks.
+
     Attributes:
         beam: hypotheses kept per utterance.
         length_penalty: the exponent of the length that the score is divided by.

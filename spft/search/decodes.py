@@ -82,7 +82,8 @@ def find_sets(folders: Iterable[Path], dump: Path) -> dict[Path, SpeechSource]:
     for folder in folders:
         if not (folder / "wav.scp").exists():
             raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")
-        audio_seconds(folder)  # now: after hours of decoding it would be a pity
+        if not audio_seconds(folder):  # now: after hours of decoding it would be a pity
+            raise UserError(f"{folder}/wav.scp: lists no audio; run stage 1 again")
     return {folder: find_speech(folder, dump) for folder in folders}
 
 

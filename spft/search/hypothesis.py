@@ -9,9 +9,10 @@ class Hypothesis:
 
     Attributes:
         tokens: without bos and eos.
-        score: length-normalised, weighted sum of log-probabilities.
-        parts: what each of "llm", the scorers and "length" contributes to ``score``;
-            the values add up to it.
+        score: weighted sum of log-probabilities; of the search's hypotheses divided by
+            ``length ** length_penalty``.
+        parts: what "llm", the scorers, "first_pass" and "length" each contribute to
+            ``score``; the values add up to it.
         truncated: it ended at the token limit, not with eos.
     """
 

@@ -101,10 +101,10 @@ class SecondPass:
             llm = said[u] | dict(zip(texts, log_probs, strict=True))
             candidates.log_probs["llm"] = [llm[text] for text in candidates.texts]
             if recognizer.hearing:
-                heard = speech.heard[u]
-                heard |= self._said("first_pass", nbests[u], candidates)
+                known = speech.first_pass_scores[u]
+                known |= self._said("first_pass", nbests[u], candidates)
                 candidates.log_probs["first_pass"] = recognizer.hearing.score(
-                    frame[:n], candidates.texts, like, heard
+                    frame[:n], candidates.texts, like, known
                 )
         return found
 
@@ -113,9 +113,9 @@ class SecondPass:
     ) -> Candidates:
         """One utterance's texts, with what the cheap judges say."""
         recognizer = self.recognizer
-        heard = [normalize(recognizer.text(h)) for h in nbest]
-        seeds = list(dict.fromkeys([*heard[:1], *first_pass])) or [""]
-        texts = list(dict.fromkeys([*heard, *seeds]))
+        searched = [normalize(recognizer.text(h)) for h in nbest]
+        seeds = list(dict.fromkeys([*searched[:1], *first_pass])) or [""]
+        texts = list(dict.fromkeys([*searched, *seeds]))
         texts += self._variants(seeds, set(texts), letters)
         tokens = [recognizer.llm.encode(text) for text in texts]
         return Candidates(texts, tokens, self._cheap(texts, tokens, letters))

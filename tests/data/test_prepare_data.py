@@ -1,6 +1,7 @@
 """The two commands, run as a user runs them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile
 
 from spft.bin import prepare_data
 from spft.bin.prepare_data import CORPORA
+from spft.data.corpora.mini import read_file
 from spft.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +122,7 @@ def test_missing_source_names_the_variable(tmp_path, monkeypatch):
     )
     database = (ROOT / "tools" / "db.sh").read_text()
     for corpus, (variable, _) in CORPORA.items():
-        assert variable is None or f'"${{{variable}:=' in database
+        assert variable is None or re.search(rf'"\${{{variable}:?=', database)
         if variable and corpus != "general_text":  # which can do without
             monkeypatch.setenv(variable, str(tmp_path / "no"))
             monkeypatch.setattr("sys.argv", ["prepare_data", corpus])
@@ -157,3 +159,10 @@ def test_general_text_joins_wordnet_and_transcripts(tmp_path):
     ]
     spoken = (tmp_path / "data/general_spoken/text").read_text()
     assert spoken.startswith("wordnet-") and spoken.count("\n") == 1
+
+
+def test_entities_that_are_no_list(tmp_path):
+    path = tmp_path / "adapt.jsonl"
+    path.write_text('{"id": "a", "text": "stop", "entities": null}\n')
+    with pytest.raises(UserError, match=r"adapt\.jsonl:1: not a list of entities"):
+        read_file(path, audio=False)

@@ -73,6 +73,7 @@ def test_value_must_be_whole_words_in_a_row():
     assert not judge(None, "hey my jude", [Entity("t", "hey jude")])[0].right
     assert not judge(None, "abbatoir", [Entity("t", "abba")])[0].right
     assert most_like(words("hey jude"), words("play hay dude now")) == words("hay dude")
+    assert most_like(words("the rolling stones band"), words("stone")) == ("stone",)
     assert most_like(words("hey jude"), ()) == ()
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -6,6 +7,7 @@ import pytest
 
 from spft.bin.score import score
 from spft.errors import UserError
+from spft.scoring.collect import compare_eer
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ def test_command(data, decode):
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert not (decode / "score.json").exists()  # no stale scores
+
+
+def test_what_is_no_longer_scored_is_not_compared(data, decode, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(decode, other)
+    for folder in (decode, other):
+        score(data, folder)
+    assert compare_eer(decode, other) == 1
+    (data / "entities").unlink()
+    score(data, decode)
+    assert compare_eer(decode, other) is None
 
 
 @pytest.mark.parametrize(

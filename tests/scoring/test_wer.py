@@ -75,9 +75,12 @@ def test_trn_round_trip_and_bad_lines(tmp_path):
 
 
 def test_ids_may_hold_brackets(tmp_path):
-    words = {"call_(1)": ("go", "on"), "b": ()}
-    write_trn(tmp_path / "a.trn", words, {"call_(1)": "a-(2)", "b": "b"})
-    assert read_trn(tmp_path / "a.trn") == words
+    words = {"call_(1)": ("go", "on", "now")}
+    counts = score_wer(
+        words, {"call_(1)": ("go", "on")}, {"call_(1)": "a-(2)"}, tmp_path
+    )
+    assert (counts.words, counts.correct, counts.deletions) == (3, 2, 1)
+    assert read_trn(tmp_path / "ref.trn") == {"call_[1]": words["call_(1)"]}
 
 
 def test_references_without_words(tmp_path):

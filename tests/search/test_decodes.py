@@ -15,6 +15,7 @@ from spft.bin.second_pass import choose_weights
 from spft.data.speech import SpeechSource, find_speech
 from spft.errors import UserError
 from spft.llm import LLM
+from spft.scoring.lineage import changed
 from spft.search import decodes
 from spft.search.candidates import Candidates
 from spft.search.config import DecodeConfig
@@ -73,8 +74,11 @@ def test_what_a_decode_is_made_of(tmp_path):
     assert not decodes.is_finished(out, made_of(), resume=True)
     (lm / "valid.loss.best.pth").write_text("weights")
     assert decodes.is_finished(out, made_of(), resume=True)
+    before = made_of()["sha256"]
+    assert changed(before) is None
     (tmp_path / "a.wav").write_text("other audio")  # which the model reads itself
     assert not decodes.is_finished(out, made_of(), resume=True)
+    assert changed(before) == str(data)
 
 
 def test_a_decode_that_was_stopped_is_not_finished(tmp_path):

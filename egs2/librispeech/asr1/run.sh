@@ -10,7 +10,7 @@ case " $* " in
     *" --preset "* | *" --expdir "* | *" --corpus "*)
         echo "error: --preset, --expdir, --corpus: the default ones only" >&2 && exit 1
         ;;
-    *" --stop_stage "*) stop=true ;;
+    *" --stop_stage "* | *" --stop-stage "*) stop=true ;;
 esac
 ./run.sh --domains "" --general librispeech --baseline train --stage 1 --stop_stage 3 "$@"
 [ -z "${stop:-}" ] || exit 0 # a part of it only

@@ -7,7 +7,7 @@ data has ``train.jsonl`` in place of ``adapt.jsonl``. Audio is ``audio/<id>.ogg`
 from pathlib import Path
 
 from spft.data.corpora.files import find_audio, read_jsonl
-from spft.data.entities import check_span, parse_entity
+from spft.data.entities import check_span, parse_entities
 from spft.data.normalize import normalize
 from spft.data.split import hold_out
 from spft.data.utterance import Utterance
@@ -30,16 +30,18 @@ def read_file(path: Path, *, audio: bool) -> list[Utterance]:
             file = find_audio(path.parent / "audio" / row["id"])
             if file is None:
                 raise UserError(
-                    f"{where}: text without audio: no audio/{row['id']}.ogg; make the "
-                    "corpus again (README.md beside the file)"
+                    f"{where}: text without audio: no audio/{row['id']}.ogg; speak it "
+                    f"by `python -m spft.bin.synthesize --corpus {path.parent}`"
                 )
         entities = None
         if "entities" in row:
-            entities = tuple(parse_entity(item, where) for item in row["entities"])
+            entities = tuple(parse_entities(row["entities"], where))
             for entity in entities:
                 check_span(entity, text, where)
         speaker = row["speaker"] if audio else None
-        utterances.append(Utterance(row["id"], text, speaker, file, entities))
+        utterances.append(
+            Utterance(row["id"], text, speaker, file, entities, row.get("spoken"))
+        )
     return utterances
 
 

@@ -10,7 +10,8 @@ domain=$(basename "$(dirname "${recipe}")")
 
 if [ -e "${recipe}/downloads/adapt.jsonl" ]; then
     python -m spft.bin.prepare_data mini --domain "${domain}" \
-        --source "egs2/${domain}/asr1/downloads" "$@"
+        --source "egs2/${domain}/asr1/downloads" \
+        --names "egs2/${domain}/asr1/downloads/names.txt" "$@"
 else
     out=data
     if [ "${1:-}" = --out ]; then out=$2; fi

@@ -6,4 +6,5 @@ set -euo pipefail
 
 # shellcheck source=tools/db.sh
 . tools/db.sh
-exec python -m spft.bin.prepare_data speech_to_intent --domain barista "$@"
+exec python -m spft.bin.prepare_data speech_to_intent --domain barista \
+    --names egs2/barista/asr1/downloads/names.txt "$@"
