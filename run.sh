@@ -239,7 +239,7 @@ if on 3; then
                 "or remove it"
         rm -rf "$exp/baseline" "$exp/baseline.tmp"
         do_run cp -r "$shipped" "$exp/baseline.tmp"
-        mv "$exp/baseline.tmp" "$exp/baseline"
+        do_run mv "$exp/baseline.tmp" "$exp/baseline" # whole, or not there
     else
         need "$data/baseline_train/text" 2
         dev=$data/${general}_dev options=()

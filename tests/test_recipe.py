@@ -220,6 +220,16 @@ def test_a_study_goes_on_where_it_stopped(tiny):
     assert "--adapt_conf length=7" in page, "the commands are part of the page"
 
 
+def test_speech_to_tune_on_is_missed_before_any_training(recipe, tiny):
+    weights = ROOT / "exp/tiny/music/no_prompt/model.safetensors"
+    before = weights.stat().st_mtime_ns
+    part = ("--preset", "tiny", "--domains", "music", "--stage", "5")
+    result = recipe(*part, "--methods", "no_prompt tts")
+    assert result.returncode == 1 and weights.stat().st_mtime_ns == before
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "/music_tts_train/" in last
+
+
 def test_stages_5_to_7_alone(recipe, tiny):
     exp = ROOT / "exp" / "tiny"
     prompt = (exp / "music" / "prompt" / "model.safetensors").read_bytes()

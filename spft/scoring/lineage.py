@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from spft.data.features import audio_stamp
+from spft.errors import UserError
 from spft.files import sha256
 
 
@@ -19,8 +20,10 @@ def changed(digests: Mapping[str, str]) -> str | None:
     """
     for name, digest in digests.items():
         path = Path(name)
-        if (path / "wav.scp").is_file() and audio_stamp(path / "wav.scp") != digest:
-            return name
+        if path.is_dir():
+            if _audio(path / "wav.scp") not in (None, digest):
+                return name
+            continue
         if not path.is_file():
             continue
         if _sha256(path, path.stat().st_mtime_ns) != digest:
@@ -31,6 +34,13 @@ def changed(digests: Mapping[str, str]) -> str | None:
             if found := changed(earlier.get("sha256", {})):
                 return found
     return None
+
+
+def _audio(table: Path) -> str | None:
+    try:
+        return audio_stamp(table)
+    except (OSError, UserError):  # the list is gone, or a file on it
+        return None
 
 
 @cache

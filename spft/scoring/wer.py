@@ -71,8 +71,6 @@ def score_wer(
         )
     write_trn(out / "ref.trn", refs, speakers)
     write_trn(out / "hyp.trn", hyps, speakers)
-    for suffix in REPORTS:  # of an earlier run
-        (out / f"result.{suffix}").unlink(missing_ok=True)
     if sclite := find_tool("sclite"):
         text, counts = _run_sclite(sclite, out)
     else:

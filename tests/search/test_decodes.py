@@ -79,6 +79,8 @@ def test_what_a_decode_is_made_of(tmp_path):
     (tmp_path / "a.wav").write_text("other audio")  # which the model reads itself
     assert not decodes.is_finished(out, made_of(), resume=True)
     assert changed(before) == str(data)
+    (tmp_path / "a.wav").unlink()
+    assert changed(before) is None  # what is gone is taken as unchanged
 
 
 def test_a_decode_that_was_stopped_is_not_finished(tmp_path):
