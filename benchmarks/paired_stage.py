@@ -89,7 +89,8 @@ def main() -> None:
         return padded, lengths, written, *pad(tokens, args.device)
 
     check(model, batch(list(speech.lengths)[: args.batch]))
-    optimizer = torch.optim.AdamW(trained, lr=1e-6)
+    model.train()
+    optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=True)
 
     def step(loss, names):
         with model.llm.autocast():
@@ -105,7 +106,8 @@ def main() -> None:
     ways = {"plain": (plain_loss, shuffled), "ours": (our_loss, by_length)}
     spent = dict.fromkeys(ways, 0.0)
     for loss, names in ways.values():
-        step(loss, names[: args.batch])  # warm up
+        for start in starts:
+            step(loss, names[start : start + args.batch])  # warm up
     for start in starts:
         for way, (loss, names) in ways.items():
             part = names[start : start + args.batch]

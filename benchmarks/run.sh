@@ -28,9 +28,12 @@ for name in "${names[@]}"; do
         ceiling) options=(--device "$device") ;;
         text_stage)
             options=(--device "$device" --text data/music_text/train/text)
-            [ "$device" = cpu ] || options+=(--compile)
+            [ "$device" = cpu ] || options+=(--batches 20)
             ;;
-        paired_stage) options=(--device "$device" "${paired[@]}") ;;
+        paired_stage)
+            options=(--device "$device" "${paired[@]}")
+            [ "$device" = cpu ] || options+=(--batch 32 --batches 20)
+            ;;
         search) options=("${paired[@]}" --lm exp/music/lm --ngram exp/music/ngram) ;;
         second_pass)
             options=("${paired[@]}" --lm exp/music/lm --ngram exp/music/ngram

@@ -7,7 +7,8 @@ sentence, batches in corpus order, padded, all logits. Ours: the prompt once a b
 batches by length, logits at labels. Both compute the same loss and gradient in float32
 (checked); the speeds are in turns, in one run, and of bfloat16 where the machine has
 it. The second table is ours alone in larger batches, whose cost a long prompt adds less
-to. "of ceiling" is the share of the machine's rate of matrix products at which ours
+to. On a GPU a size's first step records it (:mod:`spft.cuda_graphs`); that is timed
+apart. "of ceiling" is the share of the machine's rate of matrix products at which ours
 does the products that it cannot do without. With ``--compile`` ours is timed once more
 with ``llm_conf.compile``.
 """
@@ -77,7 +78,7 @@ def main() -> None:
     args = parser.parse_args()
 
     check(args)
-    llm = load_llm(device=args.device)
+    llm = load_llm(device=args.device).train()
     rows = sentences(llm, args.text)
     batches = {"plain": cut(rows, args.batch, args)}
     sizes = {"shared": args.batch, "large": args.large_batch}
@@ -87,13 +88,14 @@ def main() -> None:
         sizes["compiled"] = args.batch
     for name, size in sizes.items():
         batches[name] = cut(sorted(rows, key=len), size, args)
-    results, large, rate = [], [], matmul_rate(llm)
+    results, large, firsts, rate = [], [], [], matmul_rate(llm)
     for stage in STAGES:
         found = {}
         for length in args.lengths:
             ways = {k: b for k, b in batches.items()
                     if k != "plain" or length <= args.longest_plain}  # fmt: skip
             speed = {"plain": "–"} | measure(models, stage, length, ways, args.device)
+            firsts.append(speed["first"])
             ratio = speed["shared"] / speed["plain"] if "plain" in ways else "–"
             found[length] = speed["large"]
             more = found[args.lengths[0]] / speed["large"] - 1
@@ -108,6 +110,7 @@ def main() -> None:
             large.append([stage, length, speed["large"], f"{more:.0%}"])
             large[-1].append(shares["large"])
             print(*results[-1], *large[-1][2:], file=sys.stderr, flush=True)
+    print(f"First step of a size: {max(firsts):.2g} s at most")
     header = ["stage", "d", "plain sent/s", "shared sent/s", "ratio", "of ceiling"]
     header += ["compiled sent/s"] if args.compile else []
     print(f"\nBatches of {args.batch}:\n\n{table(header, results)}")
@@ -131,7 +134,7 @@ def least(llm: LLM, length: int, batches: list[tuple]) -> float:
 
 def check(args: argparse.Namespace) -> None:
     """Both ways give the same loss and the same gradients in float32."""
-    llm = load_llm("float32", args.device)
+    llm = load_llm("float32", args.device).train()
     text, lengths = pad(sentences(llm, args.text)[:8], args.device)
     prompt = SoftPrompt(llm, 50).to(args.device).embeds
     found = []
@@ -151,6 +154,7 @@ def measure(models: dict, stage: str, length: int, batches: dict, device: str) -
                       stage, length, device)
         for name in batches
     }  # fmt: skip
+    first = seconds(lambda: steps["shared"](batches["shared"][0]), device)
     for name, step in steps.items():
         for batch in batches[name]:
             step(batch)  # warm up
@@ -158,10 +162,11 @@ def measure(models: dict, stage: str, length: int, batches: dict, device: str) -
     for turn in zip(*batches.values(), strict=True):
         for (name, step), batch in zip(steps.items(), turn, strict=True):
             spent[name] += seconds(lambda step=step, b=batch: step(b), device)
-    return {
+    speed = {
         name: sum(len(text) for text, _ in batches[name]) / spent[name]
         for name in steps
     }
+    return speed | {"first": first}
 
 
 def stepper(llm: LLM, loss, stage: str, length: int, device: str):

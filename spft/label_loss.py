@@ -10,14 +10,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-ROWS = 128  # logits at a time: enough for a matrix product to run at full rate
+# Logits at a time: enough for a matrix product to run at full rate.
+ROWS = {"cpu": 128, "cuda": 1024}
 
 
 class _FrozenLayerLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, layer: nn.Module, labels: Tensor) -> Tensor:
         losses, gradients = [], []
-        for rows, targets in zip(hidden.split(ROWS), labels.split(ROWS), strict=True):
+        size = ROWS[hidden.device.type]
+        for rows, targets in zip(hidden.split(size), labels.split(size), strict=True):
             logits = layer(rows)
             log_probs, targets = logits.float().log_softmax(1), targets[:, None]
             losses.append(-log_probs.gather(1, targets))

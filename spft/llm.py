@@ -16,13 +16,14 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from spft import attention
 from spft.attention import SharedPrefix
+from spft.cuda_graphs import GraphedLayers
 from spft.errors import UserError
 from spft.label_loss import label_loss
+from spft.packing import pack
 from spft.prefix import Prefix
 from spft.pretrained import resolve
 
 IGNORED = -1  # padding of token ids in ESPnet's batches
-PACKED = 4096  # positions in a row of sentences, about: each is compared with each
 # Keys of LLMs' configurations that change logits behind the output layer, or scores in
 # the attention.
 SCALED_LOGITS = (
@@ -61,6 +62,9 @@ class LLM(nn.Module):
         lora: keyword arguments of ``peft.LoraConfig`` (``r``, ``lora_alpha``, …), or
             None for no LoRA.
         dropout: attention dropout while training.
+        cuda_graphs: in training on a GPU, launch all kernels of the layers at once, as
+            recorded from the first batch of a size (:mod:`spft.cuda_graphs`). Not of
+            LLMs with an attention window, and not where several GPUs share a batch.
         compile: in training on a GPU, let torch.compile fuse the kernels of a layer.
             Not of LLMs with an attention window. The first steps take their time.
     """
@@ -71,6 +75,7 @@ class LLM(nn.Module):
         dtype: str = "auto",
         lora: dict | None = None,
         dropout: float = 0.0,
+        cuda_graphs: bool = True,
         compile: bool = False,
     ):
         super().__init__()
@@ -104,7 +109,8 @@ class LLM(nn.Module):
             for module in self._adapted():
                 # Autocast casts the weights; peft would cast the inputs there and back.
                 module.cast_input_dtype_enabled = False
-        self.compile_layers = compile
+        self.cuda_graphs, self.compile_layers = cuda_graphs, compile
+        self._layers: GraphedLayers | None = None
         self._plain: list[Tensor] = []  # of merged layers, if they are to be unmerged
         self.eos = self.tokenizer.eos_token_id
         bos = self.tokenizer.bos_token_id
@@ -239,10 +245,11 @@ class LLM(nn.Module):
             self._compile()
         embeds = self.embed(inputs)
         with self._attention():
-            if owners is None and prefix.batch_size == len(text):
-                hidden = self._after_own_prefix(prefix, embeds, valid)
-            elif owners is None and self._may_pack():
+            own = owners is None and prefix.batch_size == len(text)
+            if (own or prefix.batch_size == 1) and self._may_pack():
                 hidden = self._packed(prefix, embeds, valid)
+            elif own:
+                hidden = self._after_own_prefix(prefix, embeds, valid)
             else:
                 hidden = self._after_shared_prefix(prefix, embeds, valid, owners)
         # The output layer dominates the cost, so it sees labels only.
@@ -283,36 +290,12 @@ class LLM(nn.Module):
         for layer in layers or [self.model.base_model]:
             layer.compile(dynamic=True)
 
-    def _packed(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
-        """All in one row, without padding: the shared prefix, then the sentences.
-
-        With a small LLM a GPU waits for the launch of kernels rather than for their
-        arithmetic; this one pass with a mask has half as many as a prefix's own pass
-        and then the sentences'. A batch too large for one row takes several.
-        """
-        before = prefix.embeds[0, : prefix.lengths[0]].to(embeds.dtype)
-        ends = valid.sum(1).cumsum(0)
-        row = (ends - 1).div(max(1, PACKED - len(before)), rounding_mode="floor")
-        parts = row.unique_consecutive(return_counts=True)[1].tolist()
-        return torch.cat(
-            [
-                self._packed_row(before, *part)
-                for part in zip(embeds.split(parts), valid.split(parts), strict=True)
-            ]
-        )
-
-    def _packed_row(self, before: Tensor, embeds: Tensor, valid: Tensor) -> Tensor:
-        owner, position = valid.nonzero().T
-        owner = F.pad(owner + 1, (len(before), 0))  # 0: the prefix
-        order = torch.arange(len(before), device=embeds.device)
-        seen = (owner[:, None] == owner) | (owner == 0)
-        hidden = self.model.base_model(
-            inputs_embeds=torch.cat([before, embeds[valid]])[None],
-            attention_mask=seen.tril()[None, None],
-            position_ids=torch.cat([order, position + len(before)])[None],
-            use_cache=False,
-        ).last_hidden_state
-        return hidden[0, len(before) :]
+    def _packed(self, prefix: Prefix, embeds: Tensor, valid: Tensor) -> Tensor:
+        packed = pack(prefix, embeds, valid)
+        if self._layers is None:
+            self._layers = GraphedLayers(self.model, self.cuda_graphs)
+        hidden = self._layers(packed.embeds, packed.mask, packed.positions)
+        return hidden[packed.row, packed.column]
 
     def _after_shared_prefix(
         self, prefix: Prefix, embeds: Tensor, valid: Tensor, owners: Tensor | None

@@ -69,7 +69,8 @@ adapt_choices = ClassChoices(
 )
 
 
-HOW = {"compile", "dtype"}  # of llm_conf: they may differ from stage to stage
+# Of llm_conf; they may differ from stage to stage.
+HOW = {"compile", "cuda_graphs", "dtype"}
 
 
 class Preprocessor(AbsPreprocessor):

@@ -70,20 +70,22 @@ def test_shared_prefix_equals_one_copy_per_sentence(llm, batch):
     assert gradients[0][1].abs().max() > 0
 
 
-@pytest.mark.parametrize("size", [0, 5])
+@pytest.mark.parametrize("sizes", [[0], [5], [3, 5, 1, 4, 2, 6, 3, 0]])
 @pytest.mark.parametrize("positions", [4096, 25, 3])  # one row, several, one each
 def test_sentences_packed_into_rows_equal_those_in_a_batch(
-    llm, batch, size, positions, monkeypatch
+    llm, batch, sizes, positions, monkeypatch
 ):
-    monkeypatch.setattr("spft.llm.PACKED", positions)
-    prefix = Prefix(torch.randn(1, size, llm.width), torch.tensor([size]))
+    monkeypatch.setattr("spft.packing.ROW", positions)
+    prefix = prefix_rows(llm, sizes)
+    prefix.embeds.requires_grad_(True)
     weight = next(p for n, p in llm.named_parameters() if "lora_A" in n)
     weight.requires_grad_(True)
     found = []
     for packs in (True, False):
         monkeypatch.setattr(llm, "_may_pack", lambda packs=packs: packs)
         nll = llm(prefix, *batch)
-        found.append((nll, *torch.autograd.grad(nll.mean(), [weight])))
+        inputs = [weight, prefix.embeds] if max(sizes) else [weight]
+        found.append((nll, *torch.autograd.grad(nll.mean(), inputs)))
     for packed, batched in zip(*found, strict=True):
         torch.testing.assert_close(packed, batched, rtol=1e-4, atol=1e-6)
     assert found[0][1].abs().max() > 0

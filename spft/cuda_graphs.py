@@ -1,0 +1,91 @@
+"""The LLM's layers in training as CUDA graphs: one launch for all of a pass's kernels.
+
+A pass of a small LLM through its layers and back is some thousand kernels of a few
+microseconds, and their launch takes Python and torch many times as long. A CUDA graph
+records them once, for one shape of input, and launches them together from then on.
+"""
+
+import logging
+
+import torch
+from torch import Tensor, distributed, nn
+from transformers import PreTrainedModel
+
+
+class _Layers(nn.Module):
+    def __init__(self, model: PreTrainedModel):
+        super().__init__()
+        self.model = model.base_model
+
+    def forward(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        return self.model(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=False,
+        ).last_hidden_state
+
+
+class GraphedLayers:
+    """All layers of an LLM, forward and backward.
+
+    In training a shape's first call records it. Such a call's backward pass comes
+    before the next call, for both write to the same memory.
+
+    Args:
+        model: the LLM.
+        record: false runs everything as it is.
+    """
+
+    def __init__(self, model: PreTrainedModel, record: bool):
+        # Processes that share a batch hook into the backward pass, which is replaced.
+        alone = not distributed.is_initialized() or distributed.get_world_size() == 1
+        self.record = record and alone and model.device.type == "cuda"
+        self.model = model
+        self._plain = _Layers(model)
+        self._graphs: dict[tuple, nn.Module] = {}
+        self._memory: tuple[int, int] | None = None  # of all graphs: one runs at a time
+
+    def __call__(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        """Hidden states ``[R, N, D]``.
+
+        Args:
+            embeds: ``[R, N, D]``.
+            mask: ``[R, 1, N, N]`` bool.
+            positions: ``[R, N]``.
+        """
+        if not (self.record and self.model.training and torch.is_grad_enabled()):
+            return self._plain(embeds, mask, positions)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        for parameter in trained:
+            # Gradients that are summed over batches may lie where the next are written.
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.clone()
+        key = embeds.shape, embeds.dtype, embeds.requires_grad, len(trained)
+        if key not in self._graphs:
+            try:
+                self._graphs[key] = self._recorded(embeds, mask, positions)
+            except RuntimeError as error:
+                reason = str(error).splitlines()[0]
+                logging.warning(
+                    f"{type(self.model).__name__} cannot be recorded as CUDA graphs "
+                    f"({reason}); it is trained without, which is slower"
+                )
+                self.record = False
+                return self._plain(embeds, mask, positions)
+        return self._graphs[key](embeds, mask, positions)
+
+    def _recorded(self, embeds: Tensor, *rest: Tensor) -> nn.Module:
+        if self._memory is None:
+            self._memory = torch.cuda.graph_pool_handle()
+        sample = embeds.detach().clone().requires_grad_(embeds.requires_grad)
+        # Autocast's cache would hold tensors of a recording beyond it.
+        dtype = torch.get_autocast_dtype("cuda")
+        enabled = torch.is_autocast_enabled("cuda")
+        with torch.autocast("cuda", dtype, enabled, cache_enabled=False):
+            return torch.cuda.make_graphed_callables(
+                _Layers(self.model),
+                (sample, *(tensor.clone() for tensor in rest)),
+                allow_unused_input=True,
+                pool=self._memory,
+            )
