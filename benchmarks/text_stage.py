@@ -141,7 +141,7 @@ def check(args: argparse.Namespace) -> None:
     for loss in (plain_loss, shared_loss):
         value = loss(llm, prompt, text, lengths)
         (gradient,) = torch.autograd.grad(value, prompt)
-        found.append((value, gradient))
+        found.append((value.detach(), gradient))
     torch.testing.assert_close(*(value for value, _ in found), rtol=1e-4, atol=0)
     torch.testing.assert_close(*(g for _, g in found), rtol=1e-2, atol=1e-6)
     print(f"loss in float32: {found[0][0]:.6f} (plain), {found[1][0]:.6f} (shared)")

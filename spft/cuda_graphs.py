@@ -5,11 +5,11 @@ microseconds, and their launch takes Python and torch many times as long. A CUDA
 records them once, for one shape of input, and launches them together from then on.
 """
 
-import logging
-
 import torch
 from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
+
+from spft.errors import UserError
 
 
 class _Layers(nn.Module):
@@ -53,6 +53,9 @@ class GraphedLayers:
             embeds: ``[R, N, D]``.
             mask: ``[R, 1, N, N]`` bool.
             positions: ``[R, N]``.
+
+        Raises:
+            UserError: the LLM asks for a value of the GPU on its way, say.
         """
         if not (self.record and self.model.training and torch.is_grad_enabled()):
             return self._plain(embeds, mask, positions)
@@ -66,18 +69,19 @@ class GraphedLayers:
             try:
                 self._graphs[key] = self._recorded(embeds, mask, positions)
             except RuntimeError as error:
+                # Not to be gone on after: CUDA's random numbers, too, are lost by it.
                 reason = str(error).splitlines()[0]
-                logging.warning(
+                raise UserError(
                     f"{type(self.model).__name__} cannot be recorded as CUDA graphs "
-                    f"({reason}); it is trained without, which is slower"
-                )
-                self.record = False
-                return self._plain(embeds, mask, positions)
+                    f"({reason}); train it without, llm_conf: {{cuda_graphs: false}}"
+                ) from error
         return self._graphs[key](embeds, mask, positions)
 
     def _recorded(self, embeds: Tensor, *rest: Tensor) -> nn.Module:
         if self._memory is None:
             self._memory = torch.cuda.graph_pool_handle()
+            # Gradients are summed on the stream of the first recording, always.
+            torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         sample = embeds.detach().clone().requires_grad_(embeds.requires_grad)
         # Autocast's cache would hold tensors of a recording beyond it.
         dtype = torch.get_autocast_dtype("cuda")

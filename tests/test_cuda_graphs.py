@@ -1,13 +1,12 @@
 """Recorded layers: on a GPU the real thing, elsewhere when and how often it is done."""
 
-import logging
-
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from spft import cuda_graphs
 from spft.cuda_graphs import GraphedLayers
+from spft.errors import UserError
 from spft.llm import IGNORED, LLM
 from spft.prefix import Prefix
 
@@ -113,20 +112,15 @@ def test_each_size_is_recorded_once(layers, monkeypatch):
     assert recorded == [4, 6]
 
 
-def test_an_llm_that_cannot_be_recorded_is_trained_as_it_is(
-    layers, monkeypatch, caplog
-):
+def test_an_llm_that_cannot_be_recorded_is_an_error(layers, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(GraphedLayers, "_recorded", fail)
-    given = rows(layers.model.get_input_embeddings().embedding_dim, 4)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            torch.testing.assert_close(layers(*given), layers._plain(*given))
-    (message,) = caplog.messages
-    assert "not permitted" in message
-    assert "more" not in message
+    width = layers.model.get_input_embeddings().embedding_dim
+    with pytest.raises(UserError, match=r"not permitted.*cuda_graphs: false") as error:
+        layers(*rows(width, 4))
+    assert "more" not in str(error.value)
 
 
 def test_processes_that_share_a_batch_do_not_record(tiny_llm, monkeypatch):
