@@ -82,7 +82,8 @@ def main() -> None:
     rows = sentences(llm, args.text)
     batches = {"plain": cut(rows, args.batch, args)}
     sizes = {"shared": args.batch, "large": args.large_batch}
-    models = dict.fromkeys(("plain", *sizes), llm)
+    models = dict.fromkeys(sizes, llm)
+    models["plain"] = load_llm(device=args.device).train()
     if args.compile:
         models["compiled"] = load_llm(device=args.device, compile=True).train()
         sizes["compiled"] = args.batch
@@ -139,6 +140,8 @@ def check(args: argparse.Namespace) -> None:
     prompt = SoftPrompt(llm, 50).to(args.device).embeds
     found = []
     for loss in (plain_loss, shared_loss):
+        # One each: what is recorded must not have been through a plain pass before.
+        llm = load_llm("float32", args.device).train()
         value = loss(llm, prompt, text, lengths)
         (gradient,) = torch.autograd.grad(value, prompt)
         found.append((value.detach(), gradient))

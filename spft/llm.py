@@ -65,8 +65,8 @@ class LLM(nn.Module):
         cuda_graphs: in training on a GPU, launch all kernels of the layers at once, as
             recorded from the first batch of a size (:mod:`spft.cuda_graphs`). Not of
             LLMs with an attention window, and not where several GPUs share a batch.
-        compile: in training on a GPU, let torch.compile fuse the kernels of a layer.
-            Not of LLMs with an attention window. The first steps take their time.
+        compile: instead, let torch.compile fuse the kernels of a layer; its first step
+            takes minutes.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class LLM(nn.Module):
             for module in self._adapted():
                 # Autocast casts the weights; peft would cast the inputs there and back.
                 module.cast_input_dtype_enabled = False
-        self.cuda_graphs, self.compile_layers = cuda_graphs, compile
+        self.cuda_graphs, self.compile_layers = cuda_graphs and not compile, compile
         self._layers: GraphedLayers | None = None
         self._plain: list[Tensor] = []  # of merged layers, if they are to be unmerged
         self.eos = self.tokenizer.eos_token_id
