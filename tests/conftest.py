@@ -32,6 +32,17 @@ SENTENCES = [
 ]
 
 
+def pytest_collection_modifyitems(items):
+    """Where tests run side by side, those of ``run.sh`` are one process's, and first.
+
+    They write to the same folders, and the run that they look at takes longest.
+    """
+    for item in items:
+        if "recipe" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("recipe"))
+    items.sort(key=lambda item: "recipe" not in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
 def texts():
     return SENTENCES
