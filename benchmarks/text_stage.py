@@ -111,7 +111,8 @@ def main() -> None:
             large.append([stage, length, speed["large"], f"{more:.0%}"])
             large[-1].append(shares["large"])
             print(*results[-1], *large[-1][2:], file=sys.stderr, flush=True)
-    print(f"First step of a size: {max(firsts):.2g} s at most")
+    if args.device != "cpu":
+        print(f"\nFirst step of a size: {max(firsts):.2g} s at most")
     header = ["stage", "d", "plain sent/s", "shared sent/s", "ratio", "of ceiling"]
     header += ["compiled sent/s"] if args.compile else []
     print(f"\nBatches of {args.batch}:\n\n{table(header, results)}")
@@ -139,10 +140,10 @@ def check(args: argparse.Namespace) -> None:
     text, lengths = pad(sentences(llm, args.text)[:8], args.device)
     prompt = SoftPrompt(llm, 50).to(args.device).embeds
     found = []
-    for loss in (plain_loss, shared_loss):
-        # One each: what is recorded must not have been through a plain pass before.
-        llm = load_llm("float32", args.device).train()
-        value = loss(llm, prompt, text, lengths)
+    # One each: while passes are recorded no result of a plain one may be alive.
+    other = load_llm("float32", args.device).train()
+    for loss, model in ((plain_loss, other), (shared_loss, llm)):
+        value = loss(model, prompt, text, lengths)
         (gradient,) = torch.autograd.grad(value, prompt)
         found.append((value.detach(), gradient))
     torch.testing.assert_close(*(value for value, _ in found), rtol=1e-4, atol=0)

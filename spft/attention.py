@@ -3,8 +3,8 @@
 In a text-only stage all sentences of a batch stand under one soft prompt; in the search
 all hypotheses of an utterance stand behind its audio. Either way the prefix goes
 through the LLM once, by itself, and the rows attend to what it left there: nothing of
-it is computed, copied or reordered for each row. (On a GPU text-only stages have a way
-of their own, :meth:`spft.llm.LLM._packed`.)
+it is computed, copied or reordered for each row. (Training on a GPU has a way of its
+own, :mod:`spft.rows`.)
 """
 
 from dataclasses import dataclass

@@ -5,11 +5,15 @@ microseconds, and their launch takes Python and torch many times as long. A CUDA
 records them once, for one shape of input, and launches them together from then on.
 """
 
+import logging
+
 import torch
 from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
 from spft.errors import UserError
+
+MOST = 32  # sizes recorded; those that come after run as they are
 
 
 class _Layers(nn.Module):
@@ -30,7 +34,11 @@ class GraphedLayers:
     """All layers of an LLM, forward and backward.
 
     In training a shape's first call records it. Such a call's backward pass comes
-    before the next call, for both write to the same memory.
+    before the next call, for both write to the same memory. While a shape is recorded,
+    no result of an unrecorded pass through what is trained may be alive.
+
+    A recording keeps a copy of all gradients. So no more are made once less than half
+    of the GPU's memory is free.
 
     Args:
         model: the LLM.
@@ -45,6 +53,7 @@ class GraphedLayers:
         self._plain = _Layers(model)
         self._graphs: dict[tuple, nn.Module] = {}
         self._memory: tuple[int, int] | None = None  # of all graphs: one runs at a time
+        self._room = True  # for more
 
     def __call__(self, embeds: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         """Hidden states ``[R, N, D]``.
@@ -66,11 +75,16 @@ class GraphedLayers:
                 parameter.grad = parameter.grad.clone()
         key = embeds.shape, embeds.dtype, embeds.requires_grad, len(trained)
         if key not in self._graphs:
+            self._check_room()
+            if not self._room:
+                return self._plain(embeds, mask, positions)
             try:
                 self._graphs[key] = self._recorded(embeds, mask, positions)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError as error:
                 # Not to be gone on after: CUDA's random numbers, too, are lost by it.
-                reason = str(error).splitlines()[0]
+                reason = str(error.__context__ or error).splitlines()[0]
                 raise UserError(
                     f"{type(self.model).__name__} cannot be recorded as CUDA graphs "
                     f"({reason}); train it without, llm_conf: {{cuda_graphs: false}}"
@@ -92,4 +106,14 @@ class GraphedLayers:
                 (sample, *(tensor.clone() for tensor in rest)),
                 allow_unused_input=True,
                 pool=self._memory,
+            )
+
+    def _check_room(self) -> None:
+        free, total = torch.cuda.mem_get_info()
+        if self._room and (len(self._graphs) == MOST or free < total / 2):
+            self._room = False
+            logging.warning(
+                f"{len(self._graphs)} sizes of batches are recorded as CUDA graphs and "
+                f"{free / total:.0%} of the GPU's memory is free: others are trained "
+                "without, which is slower"
             )

@@ -1,4 +1,4 @@
-"""Cross-entropy at labels through a frozen output layer, a few labels at a time.
+"""Cross-entropy at labels through a frozen output layer, some labels at a time.
 
 The logits of a batch are its largest tensor by far: 49,152 numbers a label. Here they
 never exist at once, nor do their gradients: a label's gradient with respect to its

@@ -19,9 +19,9 @@ from spft.attention import SharedPrefix
 from spft.cuda_graphs import GraphedLayers
 from spft.errors import UserError
 from spft.label_loss import label_loss
-from spft.packing import pack
 from spft.prefix import Prefix
 from spft.pretrained import resolve
+from spft.rows import into_rows
 
 IGNORED = -1  # padding of token ids in ESPnet's batches
 # Keys of LLMs' configurations that change logits behind the output layer, or scores in
@@ -65,8 +65,9 @@ class LLM(nn.Module):
         cuda_graphs: in training on a GPU, launch all kernels of the layers at once, as
             recorded from the first batch of a size (:mod:`spft.cuda_graphs`). Not of
             LLMs with an attention window, and not where several GPUs share a batch.
-        compile: instead, let torch.compile fuse the kernels of a layer; its first step
-            takes minutes.
+        compile: in training on a GPU, let torch.compile fuse the kernels of a layer, in
+            place of ``cuda_graphs``. Not of LLMs with an attention window. The first
+            steps take minutes.
     """
 
     def __init__(
@@ -245,11 +246,13 @@ class LLM(nn.Module):
             self._compile()
         embeds = self.embed(inputs)
         with self._attention():
-            own = owners is None and prefix.batch_size == len(text)
-            if (own or prefix.batch_size == 1) and self._may_pack():
+            packs = owners is None and self._may_pack()
+            if owners is None and prefix.batch_size == len(text):
+                # Each its own: rows only where that makes them few sizes to record.
+                way = self._packed if packs and self.cuda_graphs else self._after_own
+                hidden = way(prefix, embeds, valid)
+            elif packs and prefix.batch_size == 1:
                 hidden = self._packed(prefix, embeds, valid)
-            elif own:
-                hidden = self._after_own_prefix(prefix, embeds, valid)
             else:
                 hidden = self._after_shared_prefix(prefix, embeds, valid, owners)
         # The output layer dominates the cost, so it sees labels only.
@@ -265,7 +268,7 @@ class LLM(nn.Module):
             return sdpa_kernel(SDPBackend.MATH)
         return contextlib.nullcontext()
 
-    def _after_own_prefix(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
+    def _after_own(self, prefix: Prefix, embeds: Tensor, valid: Tensor):
         before, before_mask = prefix.left_padded()
         mask = torch.cat([before_mask, valid], dim=1)
         hidden = self.model.base_model(
@@ -291,11 +294,11 @@ class LLM(nn.Module):
             layer.compile(dynamic=True)
 
     def _packed(self, prefix: Prefix, embeds: Tensor, valid: Tensor) -> Tensor:
-        packed = pack(prefix, embeds, valid)
+        rows = into_rows(prefix, embeds, valid)
         if self._layers is None:
             self._layers = GraphedLayers(self.model, self.cuda_graphs)
-        hidden = self._layers(packed.embeds, packed.mask, packed.positions)
-        return hidden[packed.row, packed.column]
+        hidden = self._layers(rows.embeds, rows.mask, rows.positions)
+        return hidden[rows.row, rows.column]
 
     def _after_shared_prefix(
         self, prefix: Prefix, embeds: Tensor, valid: Tensor, owners: Tensor | None

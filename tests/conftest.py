@@ -19,6 +19,8 @@ from spft import errors
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "conf" / "presets" / "tiny"
+# They look at one run of ``run.sh``, and write to the same folders.
+RECIPE = ("test_recipe.py", "test_pages.py")
 
 SENTENCES = [
     "play the blue song again",
@@ -33,14 +35,21 @@ SENTENCES = [
 
 
 def pytest_collection_modifyitems(items):
-    """Where tests run side by side, those of ``run.sh`` are one process's, and first.
+    """First what takes longest."""
+    items.sort(key=lambda item: item.path.name not in RECIPE)
 
-    They write to the same folders, and the run that they look at takes longest.
-    """
-    for item in items:
-        if "recipe" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("recipe"))
-    items.sort(key=lambda item: "recipe" not in item.fixturenames)
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """Each file in one process, those of the recipe's run in the same."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "recipe" if Path(file).name in RECIPE else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ def batches(tiny_llm, texts):
     return found
 
 
-def model(tiny_llm, graphs, lora=LORA):
+def model(tiny_llm, graphs, lora=LORA, dtype="float32"):
     torch.manual_seed(0)
-    llm = LLM(str(tiny_llm), dtype="float32", lora=lora, cuda_graphs=graphs)
+    llm = LLM(str(tiny_llm), dtype=dtype, lora=lora, cuda_graphs=graphs)
     for name, parameter in llm.named_parameters():
         parameter.requires_grad_(lora is None or "lora_" in name)
         if "lora_B" in name:
@@ -66,6 +66,26 @@ def test_recorded_training_equals_plain(tiny_llm, batches, own, lora):
 
 
 @on_gpu
+def test_recorded_training_in_bfloat16_equals_plain(tiny_llm, batches):
+    losses = []
+    for graphs in (True, False):
+        llm = model(tiny_llm, graphs, dtype="bfloat16")
+        prefix = Prefix(torch.ones(1, 5, llm.width).cuda(), torch.tensor([5]).cuda())
+        trained = [p for p in llm.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(trained, 0.1)
+        losses.append([])
+        for text, lengths in batches:
+            with llm.autocast():
+                loss = llm(prefix, text.cuda(), lengths.cuda()).mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses[-1].append(loss.item())
+        assert bool(llm._layers._graphs) == graphs
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+@on_gpu
 def test_validation_between_steps_is_not_recorded(tiny_llm, batches):
     llm = model(tiny_llm, True)
     prefix = Prefix(torch.randn(1, 5, llm.width).cuda(), torch.tensor([5]).cuda())
@@ -80,6 +100,7 @@ def test_validation_between_steps_is_not_recorded(tiny_llm, batches):
 @pytest.fixture
 def layers(tiny_llm, monkeypatch):
     """Recording on a CPU: what is recorded runs as it is."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (50, 100))
     llm = LLM(str(tiny_llm), dtype="float32").train()
     llm.model.base_model.layers[0].requires_grad_(True)
     layers = GraphedLayers(llm.model, record=True)
@@ -110,6 +131,20 @@ def test_each_size_is_recorded_once(layers, monkeypatch):
     with torch.no_grad():
         layers(*rows(width, 8))
     assert recorded == [4, 6]
+
+
+@pytest.mark.parametrize("most, free", [(2, 50), (9, 49)])
+def test_no_more_are_recorded_where_there_is_no_room(layers, monkeypatch, most, free):
+    monkeypatch.setattr(cuda_graphs, "MOST", most)
+    monkeypatch.setattr(GraphedLayers, "_recorded", lambda self, *_: self._plain)
+    width = layers.model.get_input_embeddings().embedding_dim
+    for count in (4, 6):
+        layers(*rows(width, count))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 100))
+    layers(*rows(width, 8))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (90, 100))
+    layers(*rows(width, 10))
+    assert len(layers._graphs) == 2
 
 
 def test_an_llm_that_cannot_be_recorded_is_an_error(layers, monkeypatch):

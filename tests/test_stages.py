@@ -162,7 +162,8 @@ def test_an_interrupted_training_goes_on_as_it_was(
     assert "differs from this in seed and espnet (" in result.stderr
     result = train(*given)
     assert result.returncode == 0, result.stderr
-    result = train(*given, "--resume", "--", "--ngpu", "0")  # whatever the device
+    device = ("--ngpu", "0", "--llm_conf", "cuda_graphs=false")  # whatever it is
+    result = train(*given, "--resume", "--", *device)
     assert result.returncode == 0 and "trained" not in result.stderr, result.stderr
     result = train(*given, "--resume", "--", "--max_epoch", "3")
     assert "differs from this in espnet (" in result.stderr and result.returncode == 1
@@ -297,6 +298,7 @@ def test_keys_that_do_not_work(train, tiny_data, model_yaml, tmp_path):
         ("best_model_criterion", [["valid", "acc", "max"]], "begin with a list of"),
         ("use_deepspeed", True, "use sharded_ddp"),
         ("sharded_ddp", True, "add --launcher"),
+        ("ngpu", 2, "add --launcher"),
         ("strength", 0.5, "adapt.* is trained and in no --init"),
         ("strength", 75, "at most 1, not 75"),
     ):

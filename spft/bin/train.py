@@ -37,6 +37,8 @@ from spft.log import log_to
 if TYPE_CHECKING:
     from spft.data.speech import SpeechSource
 
+DEVICE_KEYS = ("compile", "cuda_graphs")  # of llm_conf; they leave results as they are
+
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command's parser."""
@@ -247,6 +249,8 @@ def check_engine(options: argparse.Namespace, launcher: str | None) -> None:
             "use_deepspeed: ESPnet's DeepSpeed trainer scales losses wrongly here and "
             "leaves checkpoints that this command cannot read; use sharded_ddp"
         )
+    if options.ngpu > 1 and not launcher:
+        raise UserError("--ngpu: one a process; for several GPUs add --launcher")
     if options.sharded_ddp and not launcher:
         raise UserError("sharded_ddp: of several processes; add --launcher")
     if options.sharded_ddp and not find_spec("fairscale"):
@@ -281,7 +285,12 @@ def describe(args: argparse.Namespace, stage: dict) -> dict:
         stage: keys of its configuration.
     """
     names = ("train", "valid", "init", "seed", "part_size", "espnet")
-    settings = {name: getattr(args, name) for name in names} | {"config": stage}
+    settings = {name: getattr(args, name) for name in names}
+    llm = stage.get("llm_conf") or {}
+    llm = {name: value for name, value in llm.items() if name not in DEVICE_KEYS}
+    settings["config"] = {k: v for k, v in stage.items() if k != "llm_conf"}
+    if llm:
+        settings["config"]["llm_conf"] = llm
     files = [folder / "text" for folder in (args.train, args.valid)]
     files += [folder / "wav.scp" for folder in (args.train, args.valid)]
     files += [args.dump / f.name / "first_pass" for f in (args.train, args.valid)]
@@ -303,8 +312,9 @@ def check_settings(out: Path, settings: dict) -> None:
     other = [name for name in settings if settings[name] != earlier.get(name)]
     if "espnet" in other:
         # A training may go on, and a finished one be used, on another device.
+        device = rf"--(ngpu[ =]\d+|llm_conf[ =]({'|'.join(DEVICE_KEYS)})=\w+) ?"
         values = [
-            re.sub(r"--ngpu[ =]\d+ ?", "", " ".join(found.get("espnet", ()))).strip()
+            re.sub(device, "", " ".join(found.get("espnet", ()))).strip()
             for found in (earlier, settings)
         ]
         number = other.index("espnet")

@@ -1,9 +1,9 @@
 """Sentences one after the other in rows without padding between them, for GPUs.
 
 With a small LLM a GPU waits for the launch of kernels rather than for their arithmetic.
-One pass over such rows, with a mask, has half as many launches as a prefix's own pass
-and then the sentences'; and rows of a few sizes allow to launch a pass's kernels all at
-once (:mod:`spft.cuda_graphs`).
+Under a shared prompt one pass over such rows, with a mask, has half as many launches as
+the prompt's own pass and then the sentences'. And rows are of a few sizes, so that a
+pass's kernels can be recorded and launched all at once (:mod:`spft.cuda_graphs`).
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from spft.prefix import Prefix
 
-ROW = 4096  # positions in a row, about: each is compared with each
+LONGEST = 4096  # positions in a row, about: each is compared with each
 GRAIN = 256  # a row's length is a multiple: a few sizes for many batches
 
 
 @dataclass(frozen=True)
-class Packed:
+class Rows:
     """R rows of N positions, as the LLM's layers take them.
 
     Attributes:
@@ -36,7 +36,7 @@ class Packed:
     column: Tensor
 
 
-def pack(prefix: Prefix, embeds: Tensor, valid: Tensor) -> Packed:
+def into_rows(prefix: Prefix, embeds: Tensor, valid: Tensor) -> Rows:
     """Put sentences and what they stand behind into rows.
 
     Args:
@@ -46,35 +46,39 @@ def pack(prefix: Prefix, embeds: Tensor, valid: Tensor) -> Packed:
     """
     before, before_valid = prefix.left_padded()
     before = before.to(embeds.dtype)
-    is_text = valid
     if prefix.batch_size == len(embeds):
+        items = torch.cat([before, embeds], 1)
+        present = torch.cat([before_valid, valid], 1)
         is_text = torch.cat([torch.zeros_like(before_valid), valid], 1)
-        valid = torch.cat([before_valid, valid], 1)
-        embeds, shared = torch.cat([before, embeds], 1), before[0, :0]
+        shared, longest = before[0, :0], LONGEST // 2  # shorter rows repeat nothing
     else:
-        shared = before[0, before_valid[0]]
+        items, present, is_text = embeds, valid, valid
+        shared, longest = before[0, before_valid[0]], LONGEST
 
-    sizes, opened = valid.sum(1), len(shared)
+    # Item by item [B]: the row that it is in, and the column where it begins.
+    sizes, opened = present.sum(1), len(shared)
     ends = sizes.cumsum(0)
-    row = (ends - 1).div(max(1, ROW - opened), rounding_mode="floor")
-    row, counts = row.unique_consecutive(return_inverse=True, return_counts=True)[1:]
-    starts = ends - sizes
-    starts = starts - starts[counts.cumsum(0) - counts][row] + opened  # in their rows
+    full = (ends - 1).div(max(1, longest - opened), rounding_mode="floor")
+    _, row_of, counts = full.unique_consecutive(return_inverse=True, return_counts=True)
+    begins = ends - sizes
+    begins_row = begins[counts.cumsum(0) - counts]
+    begins = begins - begins_row[row_of] + opened
 
-    sentence, index = valid.nonzero().T
-    place = (valid.cumsum(1) - 1)[sentence, index]
-    row, column = row[sentence], starts[sentence] + place
+    # Position by position, items in order.
+    item, index = present.nonzero().T
+    place = (present.cumsum(1) - 1)[item, index]
+    row, column = row_of[item], begins[item] + place
+
     width = -(-int(column.max() + 1) // GRAIN) * GRAIN
-
     rows = embeds.new_zeros(len(counts), width, embeds.shape[-1])
     rows[:, :opened] = shared
-    rows[row, column] = embeds[valid]
+    rows[row, column] = items[present]
     owner = torch.full(rows.shape[:2], -1, device=rows.device)  # -1: none
     owner[:, :opened] = 0  # the shared prefix, which all see
-    owner[row, column] = sentence + 1
+    owner[row, column] = item + 1
     positions = torch.zeros_like(owner)
     positions[:, :opened] = torch.arange(opened, device=rows.device)
     positions[row, column] = opened + place
     seen = (owner[:, :, None] == owner[:, None]) | (owner == 0)[:, None]
-    kept = is_text[valid]
-    return Packed(rows, seen.tril()[:, None], positions, row[kept], column[kept])
+    text = is_text[present]
+    return Rows(rows, seen.tril()[:, None], positions, row[text], column[text])
