@@ -10,10 +10,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from spft.bin.train import DEVICE_KEYS
 from spft.checkpoint import load_model
 from spft.errors import UserError
 from spft.recognizer import Recognizer
 from spft.search.config import DecodeConfig
+from spft.task import HOW
 
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "conf" / "presets" / "tiny"
@@ -288,6 +290,10 @@ def test_incomplete_checkpoint_is_refused(stages, tmp_path):
     (folder / "model.safetensors").write_bytes(b"half a file")
     with pytest.raises(UserError, match="not a whole safetensors file"):
         load_model(folder)
+
+
+def test_what_may_differ_in_a_training_may_differ_between_stages():
+    assert set(DEVICE_KEYS) < HOW
 
 
 def test_keys_that_do_not_work(train, tiny_data, model_yaml, tmp_path):
