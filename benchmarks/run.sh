@@ -7,6 +7,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 device=${1:-cpu}
+case $device in
+    cpu | cuda) ;;
+    -h | --help) sed -n '2,/^[^#]/s/^# \?//p' "$0" && exit ;;
+    *) echo "error: the device comes first, cpu or cuda, not '$device'" >&2 && exit 1 ;;
+esac
 names=("${@:2}")
 if [ ${#names[@]} = 0 ]; then
     names=(ceiling text_stage paired_stage search second_pass)

@@ -2,6 +2,9 @@
 # tools/show_result.sh [exp]: word and entity errors of all decodes as markdown tables.
 set -euo pipefail
 
+case ${1:-} in
+    -h | --help) sed -n '2s/^# //p' "$0" && exit ;;
+esac
 exp=${1:-exp}
 if [ ! -d "${exp}" ]; then
     echo "error: ${exp}: no such directory; give the experiments' directory" >&2
