@@ -21,8 +21,12 @@ def get_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", type=Path, nargs="+", help="RESULTS.md files")
-    parser.add_argument("--out", type=Path, default=Path("README.md"),
-        help="page to rewrite between its marks (default: README.md)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("README.md"),
+        help="page to rewrite between its marks (default: README.md)",
+    )
     parser.add_argument("--without", nargs="+", default=[], help="such as LM")
     return parser
 
