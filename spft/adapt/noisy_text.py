@@ -1,8 +1,8 @@
 """Noisy text in place of audio: how text alone teaches a decoder to follow its prefix.
 
 The noise imitates the errors of a letter recogniser: those learnt from one, or by rules
-before there is any. Used to teach the baseline's
-decoder (stage 3) and, as an adaptation method, in the manner of arXiv 2601.20900.
+before there is any. Used to teach the decoder of stage 3 and, in the manner of
+arXiv 2601.20900, as an adaptation method.
 """
 
 import functools
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from spft.adapt.abs_adapt import AbsAdapt
 from spft.adapt.confusions import Confusions
@@ -84,9 +85,9 @@ class NoisyText(AbsAdapt):
             # In training ESPnet seeds the draws anew each epoch, a resumed one too.
             rng = random.Random(random.random() if self.training else clean)
             rate = rng.uniform(0, self.max_rate)
-            rows.append(llm.encode(self.corrupt(clean, rate, rng)))
+            tokens = llm.encode(self.corrupt(clean, rate, rng))
+            rows.append(torch.tensor(tokens, dtype=torch.long))
         sizes = torch.tensor([len(row) for row in rows], device=llm.device)
-        tokens = torch.zeros(len(rows), int(sizes.max()), dtype=torch.long)
-        for row, out in zip(rows, tokens, strict=True):
-            out[: len(row)] = torch.tensor(row, dtype=torch.long)
-        return Prefix(llm.embed(tokens.to(llm.device)), sizes)
+        return Prefix(
+            llm.embed(pad_sequence(rows, batch_first=True).to(llm.device)), sizes
+        )

@@ -14,12 +14,10 @@ EER where it has no transcripts.
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from spft.errors import UserError, run
 from spft.search import decodes
-from spft.search.config import DecodeConfig
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -36,10 +34,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
-    config = DecodeConfig.read(args.config)
-    if args.keep_prompt:
-        config = replace(config, keep_prompt=True)
-    external = {k: v for k, v in (("lm", args.lm), ("ngram", args.ngram)) if v}
+    config, external = decodes.read_options(args)
     fixed = {"lm": args.lm_weight, "ngram": args.ngram_weight}
     if unread := [name for name in fixed if fixed[name] and name not in external]:
         raise UserError(f"--{unread[0]}_weight: add --{unread[0]}")

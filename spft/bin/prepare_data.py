@@ -127,8 +127,6 @@ def read_general_text(args: argparse.Namespace) -> dict[str, list]:
     else:
         logging.info("WORDNET (tools/db.sh) is not set: transcripts are all the text")
     train, dev = hold_out(unique(utterances), 0.02)
-    if not dev:  # so few sentences that chance took none
-        train, dev = train[:-1], train[-1:]
     sets = {"text/train": train, "text/dev": dev}
     if args.spoken:
         short = [

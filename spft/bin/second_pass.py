@@ -16,7 +16,7 @@ the sets of ``--tune``: a set of the general domain among them, lest it be forgo
 import argparse
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -37,10 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
-    config = DecodeConfig.read(args.config)
-    if args.keep_prompt:
-        config = replace(config, keep_prompt=True)
-    external = {k: v for k, v in (("lm", args.lm), ("ngram", args.ngram)) if v}
+    config, external = decodes.read_options(args)
     if not external:
         raise UserError("a second pass needs --lm, --ngram or both")
 
@@ -52,9 +49,7 @@ def main() -> None:
     files += [folder / name for folder in args.tune for name in ("text", "entities")]
     phrases = Phrases.of(args.phrases)
     for system, model in systems:
-        searched, out = (
-            args.out / system / f"decode_{tag}" for tag in ("lm", "second")
-        )
+        searched, out = args.out / system / "decode_lm", args.out / system
         nbests = {
             folder: decodes.read_results(searched / folder.name, speech)
             for folder, speech in sets.items()
@@ -68,34 +63,59 @@ def main() -> None:
                 model, external, sets, args.dump, [*files, *lists]
             ),
         }
-        if decodes.is_finished(out, made_of, args.resume):
-            print(f"finished already: {out}", file=sys.stderr)
+        if decodes.is_finished(out / "decode_second", made_of, args.resume):
+            print(f"finished already: {out}/decode_second", file=sys.stderr)
             continue
         from spft.recognizer import Recognizer  # slow to import
-        from spft.search.second_pass import SecondPass
 
         recognizer = Recognizer(model, config, external)
-        again = SecondPass(recognizer, phrases)
-        found, seconds = {}, {}
-        for folder, speech in sets.items():
-            start = time.perf_counter()
-            found[folder] = again.candidates(speech, nbests[folder], folder.name)
-            seconds[folder] = time.perf_counter() - start
-        weights, sweep = choose_weights(config, {f: found[f] for f in args.tune})
-        print(f"{system}: second pass {weights}", flush=True)
-        timing, search = {}, decodes.read_report(searched)["timing"]
-        decodes.forget_report(out)
-        for folder in args.data:
-            results = {
-                utterance: candidates.ranked(weights, config.lm_length_bonus)
-                for utterance, candidates in found[folder].items()
-            }
-            decodes.write_results(out / folder.name, results, recognizer.llm)
-            whole = seconds[folder] + search[folder.name]["seconds"]
-            timing[folder.name] = decodes.timing(folder, results, whole)
-        report = {"weights": weights, "timing": timing, "sweep": sweep}
-        decodes.write_report(out, made_of | report)
-        del recognizer, again  # before the next one takes its memory
+        judge_system(recognizer, phrases, sets, nbests, args.tune, out, made_of)
+        del recognizer  # before the next one takes its memory
+
+
+def judge_system(
+    recognizer,
+    phrases,
+    sets: dict,
+    nbests: dict[Path, dict],
+    tune: list[Path],
+    out: Path,
+    made_of: dict,
+) -> None:
+    """Judge all sets' n-best lists with one model.
+
+    Args:
+        recognizer: of the model.
+        phrases: of the domain.
+        sets: data directories and their speech.
+        nbests: what was found in each of them.
+        tune: those of them to choose weights on, and for nothing else.
+        out: folder of the system.
+        made_of: what goes into ``decode.json``.
+    """
+    from spft.search.second_pass import SecondPass
+
+    again, config = SecondPass(recognizer, phrases), recognizer.config
+    found, seconds = {}, {}
+    for folder, speech in sets.items():
+        start = time.perf_counter()
+        found[folder] = again.candidates(speech, nbests[folder], folder.name)
+        seconds[folder] = time.perf_counter() - start
+    weights, sweep = choose_weights(config, {folder: found[folder] for folder in tune})
+    print(f"{out.name}: second pass {weights}", flush=True)
+    search = decodes.read_report(out / "decode_lm")["timing"]
+    timing, second = {}, out / "decode_second"
+    decodes.forget_report(second)
+    for folder in (folder for folder in sets if folder not in tune):
+        results = {
+            utterance: candidates.ranked(weights, config.lm_length_bonus)
+            for utterance, candidates in found[folder].items()
+        }
+        decodes.write_results(second / folder.name, results, recognizer.llm)
+        whole = seconds[folder] + search[folder.name]["seconds"]
+        timing[folder.name] = decodes.timing(folder, results, whole)
+    report = {"weights": weights, "timing": timing, "sweep": sweep}
+    decodes.write_report(second, made_of | report)
 
 
 def check_search(
@@ -112,17 +132,15 @@ def check_search(
     Raises:
         UserError: the search's configuration, model or features differ.
     """
-    earlier = report.get("config", {})  # decodes of early versions have none
     for key in ("first_pass_weight", "length_penalty", "keep_prompt"):
         wanted = getattr(config, key)
-        if (found := earlier.get(key, wanted)) != wanted:
+        if (found := report["config"][key]) != wanted:
             raise UserError(
                 f"{folder}: searched with {key} {found}, not {wanted}; give the "
                 "search's --config, or decode again"
             )
-    searched = report.get("sha256", inputs)
     for path, checksum in inputs.items():
-        if searched.get(path) != checksum:
+        if report["sha256"].get(path) != checksum:
             raise UserError(
                 f"{folder}: not of {path} as it is now; run spft.bin.decode again, "
                 "with the same paths"

@@ -9,7 +9,6 @@ unchanged is not made again, so a stopped run can be resumed.
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from spft import synth
+from spft.data.entities import read_entities
+from spft.data.kaldi import write_data_dir
+from spft.data.normalize import normalize, spell_out
 from spft.data.table import read_table
+from spft.data.utterance import Utterance
 from spft.errors import UserError, run
 from spft.files import atomic_write
 
@@ -88,10 +91,13 @@ def main() -> None:
         engine = synth.FliteEngine()
     else:
         engine = synth.KokoroEngine(args.model, args.threads)
+    entities = {}
     if args.corpus:
         utterances = list(read_corpus(args.corpus, args.sets))
     else:
         utterances = list(read_text(args.text, args.voices or engine.voices))
+        if (beside := args.text.parent / "entities").exists():
+            entities = read_entities(beside)
     check(utterances, engine.voices)
     conditions = synth.Conditions(
         snr=tuple(args.snr),
@@ -102,7 +108,20 @@ def main() -> None:
     audio = (args.corpus or args.out) / "audio"
     made = synthesize(utterances, audio, engine, conditions, args.jobs)
     if args.text:
-        write_kaldi(utterances, args.out, args.text.parent / "entities")
+        write_data_dir(
+            args.out,
+            [
+                Utterance(
+                    u.id,
+                    u.text,
+                    u.speaker,
+                    audio / f"{u.id}.ogg",
+                    tuple(entities[u.id]) if u.id in entities else None,
+                    u.spoken,
+                )
+                for u in utterances
+            ],
+        )
     print(f"{audio}: {made} made, {len(utterances) - made} already there")
 
 
@@ -122,8 +141,12 @@ def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Reading
                     if not all(isinstance(word, str) for word in words):
                         raise TypeError("id, text and speaker must be strings")
                     yield Reading(
-                        *(*words, float(row["rate"])),
-                        *(origin, row.get("spoken")),
+                        id=row["id"],
+                        text=row["text"],
+                        speaker=row["speaker"],
+                        rate=float(row["rate"]),
+                        origin=origin,
+                        spoken=row.get("spoken"),
                     )
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
@@ -136,6 +159,7 @@ def read_text(path: Path, voices: Iterable[str]) -> Iterator[Reading]:
     """Yield the utterances of a Kaldi ``text``, voice and rate drawn from the id.
 
     A table ``spoken`` beside it says what is read instead of the text of some of them.
+    Text is normalised; its words in capitals are read by letters.
     """
     voices = list(voices)
     if not path.is_file():
@@ -146,9 +170,14 @@ def read_text(path: Path, voices: Iterable[str]) -> Iterator[Reading]:
     for utterance, text in texts.items():
         rng = np.random.default_rng(int(synth.digest("voice", utterance), 16))
         voice, rate = rng.choice(voices), round(float(rng.uniform(0.9, 1.15)), 2)
+        normal = normalize(text)
         yield Reading(
-            *(utterance, text, str(voice), rate, texts.where(utterance)),
-            spoken.get(utterance),
+            id=utterance,
+            text=normal,
+            speaker=str(voice),
+            rate=rate,
+            origin=texts.where(utterance),
+            spoken=spoken.get(utterance, spell_out(text, normal)),
         )
 
 
@@ -256,25 +285,6 @@ def _speak(engine, folder: Path, conditions: synth.Conditions, u: Reading) -> st
         raise UserError(f"{u.origin}: '{u.text}' gave a {error}; reword it") from error
     synth.write_opus(folder / f"{u.id}.ogg", wave)
     return u.id
-
-
-def write_kaldi(utterances: list[Reading], folder: Path, entities: Path) -> None:
-    """Write ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt`` and copy ``entities``."""
-    utterances = sorted(utterances, key=lambda u: u.id)
-    tables = {
-        "wav.scp": [(u.id, str(folder / "audio" / f"{u.id}.ogg")) for u in utterances],
-        "text": [(u.id, u.text) for u in utterances],
-        "utt2spk": [(u.id, u.speaker) for u in utterances],
-        "spk2utt": [
-            (s, " ".join(u.id for u in utterances if u.speaker == s))
-            for s in sorted({u.speaker for u in utterances})
-        ],
-    }
-    for name, rows in tables.items():
-        with atomic_write(folder / name) as stream:
-            stream.writelines(f"{key} {value}\n" for key, value in rows)
-    if entities.exists() and entities.parent != folder:
-        shutil.copyfile(entities, folder / "entities")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ def refuse_leaks(train: Iterable[Utterance], evaluation: Iterable[Utterance]) ->
     """
     sentences = {normalize(u.text): u.id for u in evaluation if u.text is not None}
     leaks = find_leaks({u.id: u.text or "" for u in train}, sentences)
-    for key, sentence in leaks.items():
+    if leaks:
+        key, sentence = next(iter(leaks.items()))
         raise UserError(
             f"adaptation text {key!r} holds the evaluation sentence {sentence!r} of "
             f"{sentences[sentence]!r}; take it out of the corpus ({len(leaks)} such "

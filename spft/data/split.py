@@ -2,9 +2,13 @@
 
 import hashlib
 import heapq
+import logging
 from collections.abc import Iterable
 
+from spft.data.leak import remove_leaks
 from spft.data.utterance import Utterance
+
+_log = logging.getLogger(__name__)
 
 
 def fraction(key: str) -> float:
@@ -19,14 +23,34 @@ def hold_out(
     """Split into (kept, held out), about ``share`` of which is held out.
 
     Utterances of the same text stay together; those without text go by their id. What
-    was split before needs another ``salt``, or its hashes are all of one side.
+    was split before needs another ``salt``, or its hashes are all of one side. Where
+    there are so few that chance would hold none out, it is the last one.
     """
     kept: list[Utterance] = []
     held: list[Utterance] = []
     for utterance in utterances:
         key = utterance.id if utterance.text is None else utterance.text
         (held if fraction(salt + key) < share else kept).append(utterance)
+    if not held and len(kept) > 1:
+        held.append(kept.pop())
     return kept, held
+
+
+def domain_sets(
+    text: Iterable[Utterance], dev: list[Utterance], test: list[Utterance]
+) -> dict[str, list[Utterance]]:
+    """The four sets of a domain, by name.
+
+    Args:
+        text: of the domain. Sentences that hold one of dev or test are left out; 5 % of
+            the others are for validation.
+        dev: to choose weights on.
+        test: to report.
+    """
+    clean, leaks = remove_leaks(list(text), dev + test)
+    _log.info("dropped %d adaptation lines that hold a dev or test sentence", leaks)
+    train, valid = hold_out(clean, 0.05)
+    return {"text/train": train, "text/dev": valid, "dev": dev, "test": test}
 
 
 def sample(utterances: list[Utterance], size: int | None) -> list[Utterance]:

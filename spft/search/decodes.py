@@ -4,6 +4,7 @@ import argparse
 import functools
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from spft.data.speech import SpeechSource, find_speech
 from spft.data.table import read_table
 from spft.errors import UserError
 from spft.files import atomic_write, sha256
+from spft.search.config import DecodeConfig
 from spft.search.hypothesis import Hypothesis
 
 if TYPE_CHECKING:
@@ -35,6 +37,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="leave what is of the same things")
     add("--only", type=int, help="the so-many-th of the systems alone, from 1")
     add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
+
+
+def read_options(args: argparse.Namespace) -> tuple[DecodeConfig, dict[str, Path]]:
+    """The search's configuration and the external LMs' folders, by name."""
+    config = DecodeConfig.read(args.config)
+    if args.keep_prompt:
+        config = replace(config, keep_prompt=True)
+    return config, {k: v for k, v in (("lm", args.lm), ("ngram", args.ngram)) if v}
 
 
 def find_systems(words: Iterable[str], only: int | None) -> list[tuple[str, Path]]:
@@ -123,11 +133,9 @@ def checksums(
 
 def is_finished(out: Path, made_of: dict, resume: bool) -> bool:
     """Whether ``--resume`` leaves the decode ``out``, which was made of the same."""
-    found = read_report(out) if resume and (out / REPORT).exists() else {}
-    # An earlier version noted more of the configuration than the search reads.
-    config = made_of.get("config", {}).items() <= found.get("config", {}).items()
-    rest = {name: value for name, value in made_of.items() if name != "config"}
-    return config and rest.items() <= found.items()
+    if not resume or not (out / REPORT).exists():
+        return False
+    return made_of.items() <= read_report(out).items()
 
 
 def read_report(out: Path) -> dict:

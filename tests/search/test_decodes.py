@@ -1,7 +1,6 @@
 """Decodes on disk: what a second pass reads is what the search found."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -66,9 +65,6 @@ def test_what_a_decode_is_made_of(tmp_path):
     decodes.write_report(out, made_of() | {"weights": {}})
     assert decodes.is_finished(out, made_of(), resume=True)
     assert not decodes.is_finished(out, made_of(beam=2), resume=True)
-    whole = asdict(DecodeConfig(variants=2))  # as earlier versions noted it
-    decodes.write_report(out, made_of() | {"config": whole})
-    assert decodes.is_finished(out, made_of(), resume=True)
     assert not decodes.is_finished(out, made_of(), resume=False)
     (lm / "valid.loss.best.pth").write_text("others")
     assert not decodes.is_finished(out, made_of(), resume=True)

@@ -10,10 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spft.data.corpora.files import read_json
-from spft.data.leak import remove_leaks
 from spft.data.normalize import spell_out
 from spft.data.spans import locate
-from spft.data.split import hold_out, others, sample, unique
+from spft.data.split import domain_sets, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
@@ -91,7 +90,4 @@ def read_sgd(
     )
     test = sample(test, sizes[1])
     dev = sample(others(dev, test), sizes[0])
-    train, leaks = remove_leaks(unique(parts["train"]), dev + test)
-    _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
-    text_train, text_dev = hold_out(train, 0.05)
-    return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}
+    return domain_sets(unique(parts["train"]), dev, test)

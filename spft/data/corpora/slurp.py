@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spft.data.corpora.files import read_jsonl
-from spft.data.leak import remove_leaks
 from spft.data.spans import locate
-from spft.data.split import hold_out, others, sample, unique
+from spft.data.split import domain_sets, hold_out, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
@@ -94,7 +93,4 @@ def read_slurp(
         train = [Utterance(u.id, u.text, entities=u.entities) for u in train]
     test = sample(read_file(folder / "test.jsonl", audio), sizes[1])
     dev = sample(others(dev, test), sizes[0])
-    train, leaks = remove_leaks(train, dev + test)
-    _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
-    text_train, text_dev = hold_out(train, 0.05)
-    return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}
+    return domain_sets(train, dev, test)

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spft.data.corpora.files import read_json
-from spft.data.leak import remove_leaks
 from spft.data.normalize import spell_out
 from spft.data.spans import locate
-from spft.data.split import hold_out, sample, unique
+from spft.data.split import domain_sets, hold_out, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
@@ -94,9 +93,6 @@ def read_snips(
             utterance for utterance in unique(train) if utterance.text not in known
         ]
         evaluation += sample(fresh, wanted)
-    train, leaks = remove_leaks(unique(train), evaluation)
-    _log.warning("dropped %d adaptation lines that hold a dev or test sentence", leaks)
-    text_train, text_dev = hold_out(train, 0.05)
     if sizes:
         test = sample(evaluation, sizes[1])
         kept = {utterance.id for utterance in test}
@@ -104,4 +100,4 @@ def read_snips(
         dev = sample(rest, sizes[0])
     else:
         test, dev = hold_out(evaluation, 0.5)
-    return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}
+    return domain_sets(unique(train), dev, test)

@@ -9,7 +9,7 @@ from pathlib import Path
 from spft.data.corpora.files import find_audio, read_json
 from spft.data.entities import Entity
 from spft.data.normalize import normalize
-from spft.data.split import hold_out, unique
+from spft.data.split import domain_sets, hold_out, unique
 from spft.data.table import read_lines
 from spft.data.utterance import Utterance
 from spft.errors import UserError
@@ -59,6 +59,5 @@ def read_speech_to_intent(source: Path) -> dict[str, list[Utterance]]:
         for number, text in enumerate(texts, 1)
         if text
     ]
-    text_train, text_dev = hold_out(unique(sentences), 0.05)
     test, dev = hold_out(read_orders(data), 0.25)
-    return {"text/train": text_train, "text/dev": text_dev, "dev": dev, "test": test}
+    return domain_sets(unique(sentences), dev, test)
