@@ -141,6 +141,8 @@ access=shared # to data and features
 readers="begin at --stage 3, which only reads it"
 lock "$access" "$data" "$readers"
 
+# shellcheck source=local/prepare.sh
+. local/prepare.sh
 # shellcheck source=local/adapt.sh
 . local/adapt.sh
 if [ "$launcher" = auto ]; then
@@ -158,148 +160,11 @@ encoder=$(model encoder)
 projector=$(model projector)
 llm=$(model llm_conf.name)
 
-if on 1; then
-    [ "$resume" = true ] || forget_commands
-    # The tiny preset looks at a few utterances of each set.
-    limit=()
-    [ "$preset" != tiny ] || limit=(--limit 16)
-    do_run egs2/librispeech/asr1/local/data.sh --corpus mini --out "$data" "${limit[@]}"
-    if [ "$general" = librispeech ]; then
-        do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
-    fi
-    if [ "$baseline" = train ]; then
-        speeds=true
-        [ "$preset" != tiny ] || speeds=false
-        do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
-            --paired "$data/${general}_train" --spoken "$spoken" --speeds "$speeds" \
-            "${limit[@]}"
-    fi
-    for domain in $domains; do
-        source=()
-        if [ "$corpus" = real ] && [[ $domain =~ ^(music|chatbot)$ ]]; then
-            source=(--corpus real)
-        fi
-        do_run "egs2/$domain/asr1/local/data.sh" "${source[@]}" --out "$data" \
-            "${limit[@]}"
-        if [[ $methods =~ tts ]]; then
-            for part in train dev; do
-                do_run python -m spft.bin.synthesize --engine flite --jobs "$cores" \
-                    --text "$data/${domain}_text/$part/text" \
-                    --out "$data/${domain}_tts_$part"
-            done
-        fi
-    done
-fi
-
-sets=("$data/${general}_test")
-for domain in $domains; do
-    sets+=("$data/${domain}_dev" "$data/${domain}_test")
-    [[ ! $methods =~ tts ]] || sets+=("$data/${domain}_tts_"{train,dev})
-done
-[ "$fusion" = false ] || sets+=("$data/${general}_dev") # what must not be forgotten
-train_sets=("$data/${general}_train")
-[ "$preset" = tiny ] || train_sets[0]+=_sp # speed-perturbed
-[ "$spoken" = 0 ] || train_sets+=("$data/general_tts")
-if [ "$baseline" = train ]; then sets+=("${train_sets[@]}" "$data/${general}_dev"); fi
-[[ ! $methods =~ pre_fine_tune ]] || sets+=("$data/${general}_"{train,dev})
-
-if on 2; then
-    for folder in "${sets[@]}"; do need "$folder/wav.scp" 1; done
-    if [ "$preset" = tiny ]; then
-        text=("$data/general_train/text")
-        for domain in $domains; do text+=("$data/${domain}_text/train/text"); done
-        do_run python -m spft.bin.make_tiny_llm --text "${text[@]}" --out "$llm"
-    fi
-    if [ "$encoder" = cached ]; then # frozen, so its frames need computing only once
-        extractor=$(model encoder_conf.extractor)
-        do_run python -m spft.bin.fetch_models "$extractor"
-        extract=(python -m spft.bin.extract_features --encoder "$extractor"
-            --data "${sets[@]}" --dump "$dump")
-        if [ "$shards" -gt 1 ]; then
-            rm -rf "$exp/log/features" # what is done and valid stays so by itself
-            sharded features "$shards" "${extract[@]}" --shard "JOB/$shards"
-            extract+=(--merge "$shards")
-        fi
-        do_run "${extract[@]}"
-    fi
-    if [ "$baseline" = train ]; then
-        combine=(python -m spft.bin.combine_data --data "${train_sets[@]}" --dump "$dump")
-        do_run "${combine[@]}" --out "$data/baseline_train"
-        # Speech that the encoder understood: from the rest the LLM would learn to guess.
-        do_run "${combine[@]}" --out "$data/baseline_read" --max_cer 0.06
-    fi
-fi
-
+if on 1; then prepare_data; fi
+if on 2; then make_features; fi
 lock shared "$data" "$readers" # the stages from here on read it
-if on 3; then
-    if [ "$baseline" = shipped ]; then
-        weights=$exp/baseline/model.safetensors
-        [ ! -e "$weights" ] || cmp -s "$weights" "$shipped/model.safetensors" ||
-            die "$exp/baseline is not the shipped one: go on from it by --stage 4," \
-                "or remove it"
-        rm -rf "$exp/baseline" "$exp/baseline.tmp"
-        do_run cp -r "$shipped" "$exp/baseline.tmp"
-        do_run mv "$exp/baseline.tmp" "$exp/baseline" # whole, or not there
-    else
-        need "$data/baseline_train/text" 2
-        dev=$data/${general}_dev options=()
-        if [ "$encoder" = cached ]; then # of its first passes
-            confusions=$exp/confusions.json
-            do_run python -m spft.bin.learn_confusions --data "$data/baseline_train" \
-                --dump "$dump" --out "$confusions"
-            options=(--adapt_conf "confusions=$confusions")
-        fi
-        if [ "$projector" = ctc ]; then
-            train "$(conf baseline_ctc.yaml)" "$data/baseline_train" "$dev" \
-                "$exp/baseline_ctc" --model "$(conf model.yaml)" -- \
-                "${espnet_options[@]}"
-            train "$(conf baseline_text.yaml)" "$data/general_text/"{train,dev} \
-                "$exp/baseline_text" --model "$(conf model.yaml)" -- \
-                "${espnet_options[@]}" "${options[@]}"
-            start=(--init "$exp/baseline_ctc" "$exp/baseline_text")
-        else # nothing to learn before audio and text meet
-            start=(--model "$(conf model.yaml)")
-        fi
-        train "$(conf baseline.yaml)" "$data/baseline_read" "$dev" "$exp/baseline" \
-            "${start[@]}" -- "${espnet_options[@]}"
-        [ "$encoder" != cached ] || cp "$confusions" "$exp/baseline/"
-    fi
-fi
-
-say_who() { # say_who NAME: before each line; a progress bar's states become lines
-    stdbuf -o0 tr '\r' '\n' | sed -u "/^ *\$/d; s/^/[$1] /"
-}
-
-if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then
-    for domain in $domains; do check_domain "$domain"; done
-    read -ra names <<<"$domains"
-    [ "$nj" -le ${#names[@]} ] || nj=${#names[@]}
-    if [ "$nj" -le 1 ]; then
-        for domain in $domains; do adapt "$domain"; done
-    else
-        # Two jobs of one thread each do more than one of two threads.
-        threads=$((OMP_NUM_THREADS / nj))
-        export OMP_NUM_THREADS=$((threads > 1 ? threads : 1)) TQDM_MININTERVAL=10
-        declare -A jobs=()
-        stop_jobs() { # and all that they run, when this ends before them
-            local job
-            for job in $(jobs -rp); do kill -- "-$job" 2>/dev/null || true; done
-        }
-        trap stop_jobs EXIT
-        trap 'exit 130' INT
-        trap 'exit 143' TERM
-        set -m # each in a process group of its own
-        for domain in $domains; do
-            while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
-            adapt "$domain" > >(say_who "$domain") 2>&1 &
-            jobs[$domain]=$!
-        done
-        set +m
-        failed=()
-        for domain in $domains; do wait "${jobs[$domain]}" || failed+=("$domain"); done
-        [ ${#failed[@]} -eq 0 ] || die "failed, see above: ${failed[*]}"
-    fi
-fi
+if on 3; then make_baseline; fi
+if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then adapt_all; fi
 
 results=$exp/RESULTS.md
 if on 8; then

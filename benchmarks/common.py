@@ -5,21 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
+from spft.files import read_yaml
 from spft.llm import LLM
-
-LORA = {
-    "r": 16,
-    "lora_alpha": 32,
-    "target_modules": "all-linear",
-    "exclude_modules": ["lm_head"],
-}
 
 
 def load_llm(dtype: str = "auto", device: str = "cpu", **options) -> LLM:
     """The default preset's LLM with LoRA, whose product is not zero."""
     torch.manual_seed(0)
-    llm = LLM("smollm2-135m", dtype=dtype, lora=LORA, **options).to(device)
+    conf = read_yaml("conf/model.yaml")["llm_conf"]
+    llm = LLM(**conf, dtype=dtype, **options).to(device)
     for name, parameter in llm.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=1e-3)
@@ -36,10 +32,8 @@ def sentences(llm: LLM, path: Path) -> list[list[int]]:
 def pad(rows: list[list[int]], device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids ``[B, L]`` padded with -1, and lengths ``[B]``."""
     lengths = torch.tensor([len(row) for row in rows], device=device)
-    text = torch.full((len(rows), int(lengths.max())), -1)
-    for out, row in zip(text, rows, strict=True):
-        out[: len(row)] = torch.tensor(row)
-    return text.to(device), lengths
+    tensors = [torch.tensor(row) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=-1).to(device), lengths
 
 
 def seconds(function: Callable[[], object], device: str = "cpu") -> float:

@@ -15,8 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 POINTS = {
     "sentences": [1_000, 10_000, 100_000, 1_000_000],
     "prompt length": [30, 100, 300, 1000],
@@ -87,10 +85,11 @@ def measure(name: str, size: int) -> tuple[float, float]:
             # The stage was a process of its own.
             usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         else:
-            prepare = {"prompt length": prompt}.get(name, search)
-            task = prepare(Path(folder), size, name)
-            if prepare is prompt:  # one step; a search warms up in its first ones
-                task()
+            if name == "prompt length":
+                task = prompt(size)
+                task()  # one step; a search warms up in its first ones
+            else:
+                task = search(size, name)
             time = seconds(task)
             usage = resource.getrusage(resource.RUSAGE_SELF)
     return time, usage.ru_maxrss / 1e3
@@ -130,7 +129,7 @@ def sentences(folder: Path, size: int):
     return lambda: subprocess.run(command, check=True, capture_output=True)
 
 
-def prompt(folder: Path, length: int, _: str):
+def prompt(length: int):
     """Forward and backward passes of the prompt stage."""
     import torch
 
@@ -166,7 +165,7 @@ def llama(vocabulary: int):
     return LlamaForCausalLM(config).eval()
 
 
-def search(_: Path, size: int, name: str):
+def search(size: int, name: str):
     """A beam search over 8 utterances, whose end nothing but the limit decides."""
     import torch
 

@@ -12,13 +12,11 @@ encoder's time is measured apart, and the plain loop also shown without it.
 
 import argparse
 import random
-import sys
 from pathlib import Path
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import pad, seconds, table
 from spft.checkpoint import load_model
 from spft.data.audio import read_audio
@@ -71,7 +69,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
 
-    model, _ = load_model(args.model)
+    model = load_model(args.model)
     model.to(args.device)
     model.llm_weight, model.ctc_weight = 1.0, 0.0
     trained = [p for n, p in model.named_parameters() if "residual" in n or "lora" in n]

@@ -15,7 +15,7 @@ esac
 names=("${@:2}")
 if [ ${#names[@]} = 0 ]; then
     names=(ceiling text_stage paired_stage search second_pass)
-    [ "$device" != cpu ] || names+=(growth stages)
+    if [ "$device" = cpu ]; then names+=(growth); fi
 fi
 if [ ! -e exp/music/ngram/ngram.arpa ] || [ ! -e exp/baseline/model.safetensors ]; then
     ./run.sh --domains music --stop_stage 3
@@ -45,7 +45,6 @@ for name in "${names[@]}"; do
                 --phrases data/music_text/train)
             ;;
         growth) options=(--plot "benchmarks/results/${label}_growth.svg") ;;
-        stages) options=(--before 91981d9) ;;
         *) echo "error: no benchmark '$name'" >&2 && exit 1 ;;
     esac
     out=benchmarks/results/${label}_$name.md

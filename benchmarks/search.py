@@ -19,7 +19,6 @@ from unittest.mock import patch
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import matmul_rate, seconds, table, work
 from spft import few_rows
 from spft.data.audio import duration

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import seconds, table
 from benchmarks.search import WEIGHTS, device, first, get_parser
 from spft.data.speech import find_speech

@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import (
     load_llm,
     matmul_rate,
@@ -34,7 +33,7 @@ from spft.adapt.soft_prompt import SoftPrompt
 from spft.llm import LLM
 from spft.prefix import Prefix
 
-STAGES = {"prompt": "prompt", "decoder": "lora_"}
+STAGES = ("prompt", "decoder")
 
 
 def plain_loss(llm: LLM, prompt: torch.Tensor, text, lengths) -> torch.Tensor:

@@ -146,17 +146,20 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     local tests=("$data/$1_test" "$data/${general}_test")
     [ "$fusion" = true ] || tags=(plain)
     if [ "$resume" = false ]; then # what these stages make anew is not in old results
-        stale=("${tags[@]}")
-        [ "$stop_stage" -ge 6 ] || stale=() # of base
         for system in base $methods; do
+            stale=()
+            if [ "$system" != base ] && [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
+                stale=("*") # tuned anew
+            elif [ "$stop_stage" -ge 6 ]; then
+                stale=("${tags[@]}") # decoded anew
+            fi
             for tag in "${stale[@]}"; do # unquoted: it may be all
                 rm -f "$exp/$domain/$system"/decode_$tag/{decode.json,*/score.json}
             done
-            # What is tuned anew: by stage 4 alone nothing but the prompt.
-            [ "$stage" -ge 6 ] || [ "$stop_stage" -lt 5 ] || stale=("*")
         done
     fi
-    rm -rf "$exp/log"/{decode,second_pass}_"$domain" # by itself, what is finished stays so
+    # Of the shards; the commands leave by themselves what is finished.
+    rm -rf "$exp/log"/{decode,second_pass}_"$domain"
     if on 4 && [[ $methods =~ soft_prompt ]]; then tune_prompt; fi
     if on 5; then
         for method in $methods; do tune_decoder "$method"; done
@@ -170,5 +173,40 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
                 --data "$data/${domain}_dev" --text "${text[0]}/text" --dump "$dump" \
                 --out "$exp/$domain/prompt_map.json"
         fi
+    fi
+}
+
+say_who() { # say_who NAME: before each line; a progress bar's states become lines
+    stdbuf -o0 tr '\r' '\n' | sed -u "/^ *\$/d; s/^/[$1] /"
+}
+
+adapt_all() { # stages 4 to 7 of all domains, $nj at a time
+    local domain names failed=() threads
+    local -A jobs=()
+    for domain in $domains; do check_domain "$domain"; done
+    read -ra names <<<"$domains"
+    [ "$nj" -le ${#names[@]} ] || nj=${#names[@]}
+    if [ "$nj" -le 1 ]; then
+        for domain in $domains; do adapt "$domain"; done
+    else
+        # Two jobs of one thread each do more than one of two threads.
+        threads=$((OMP_NUM_THREADS / nj))
+        export OMP_NUM_THREADS=$((threads > 1 ? threads : 1)) TQDM_MININTERVAL=10
+        stop_jobs() { # and all that they run, when this ends before them
+            local job
+            for job in $(jobs -rp); do kill -- "-$job" 2>/dev/null || true; done
+        }
+        trap stop_jobs EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+        set -m # each in a process group of its own
+        for domain in $domains; do
+            while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
+            adapt "$domain" > >(say_who "$domain") 2>&1 &
+            jobs[$domain]=$!
+        done
+        set +m
+        for domain in $domains; do wait "${jobs[$domain]}" || failed+=("$domain"); done
+        [ ${#failed[@]} -eq 0 ] || die "failed, see above: ${failed[*]}"
     fi
 }

@@ -51,19 +51,15 @@ def write_weights(folder: str | Path, state: dict[str, Tensor], dtype=None) -> P
 
 
 def load_model(folder: str | Path):
-    """Build the model of a trained stage, with its weights, ready for inference.
-
-    Returns:
-        The :class:`spft.model.SpeechLLM` and its ESPnet arguments (a namespace).
-    """
+    """The :class:`spft.model.SpeechLLM` of a trained stage, ready for inference."""
     import argparse
 
     from spft.task import SpeechLLMTask
 
     config = read_config(folder)
     config |= {"init": [], "strength": 1.0}  # all that is needed stands in this folder
-    args = argparse.Namespace(**{**vars(_default_args()), **config})
-    model = SpeechLLMTask.build_model(args)
+    default = vars(SpeechLLMTask.get_parser().parse_args([]))
+    model = SpeechLLMTask.build_model(argparse.Namespace(**{**default, **config}))
     weights = read_weights(folder)
     made_here = ["projector.", "adapt."]
     if not getattr(model.encoder, "pretrained", False):
@@ -80,7 +76,7 @@ def load_model(folder: str | Path):
         )
     model.saved = set(weights)
     model.load_state_dict(weights)
-    return model.eval(), args
+    return model.eval()
 
 
 def switch_model(model, folder: str | Path) -> None:
@@ -97,9 +93,3 @@ def switch_model(model, folder: str | Path) -> None:
         if not name.startswith("adapt.")
     }
     model.load_stage(weights)
-
-
-def _default_args():
-    from spft.task import SpeechLLMTask
-
-    return SpeechLLMTask.get_parser().parse_args([])

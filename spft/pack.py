@@ -130,7 +130,8 @@ def write_pack(
         for name, domain in domains.items():
             config = read_config(domain.model)
             for model in pretrained_names(config):
-                models.setdefault(model, describe(model))
+                if model not in models:
+                    models[model] = describe(model)
             weights = read_weights(domain.model)
             adapters[name] = {key for key in weights if not key.startswith("adapt.")}
             if adapters[name] != next(iter(adapters.values())):

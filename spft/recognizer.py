@@ -42,7 +42,7 @@ class Recognizer:
         self, folder: str | Path, config, external: dict[str, Path], keep: bool = False
     ):
         self.config, self.keep = config, keep
-        self.model, _ = load_model(folder)
+        self.model = load_model(folder)
         if torch.cuda.is_available():
             self.model.cuda()
         self.llm = self.model.llm
@@ -229,7 +229,7 @@ class Recognizer:
         return sorted(rescored, key=lambda h: -h.score)
 
     @torch.inference_mode()
-    def letters(self, frames: Tensor, lengths: Tensor) -> Tensor | None:
+    def ctc_log_probs(self, frames: Tensor, lengths: Tensor) -> Tensor | None:
         """Log-probabilities ``[B, T, K]`` of the CTC head, if there is one."""
         if not isinstance(self.model.projector, CTCProjector):
             return None
@@ -240,7 +240,7 @@ class Recognizer:
     def _ctc(self, frames: Tensor, lengths: Tensor) -> dict[str, WeightedScorer]:
         if not self.config.ctc_weight:
             return {}
-        log_probs = self.letters(frames, lengths)
+        log_probs = self.ctc_log_probs(frames, lengths)
         if log_probs is None:
             return {}
         if self._spelling is None:

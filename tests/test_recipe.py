@@ -25,12 +25,20 @@ def test_help_names_every_option_and_stage(recipe):
     assert len(options) >= 10
     scripts = source + (ROOT / "local/helpers.sh").read_text()
     scripts += (ROOT / "local/adapt.sh").read_text()
+    scripts += (ROOT / "local/prepare.sh").read_text()
     shown = result.stdout
     for option in options:
         assert f"  --{option} " in shown
         assert re.search(rf"\${{?{option}\b", scripts)  # something reads it
     for stage in range(1, 10):
         assert re.search(rf"^ +{stage}  \S", shown, re.M)
+
+
+def test_every_method_has_a_row_in_the_report():
+    from spft.scoring.collect import SYSTEMS as ROWS
+
+    (known,) = re.findall(r'^known="(.*)"$', (ROOT / "run.sh").read_text(), re.M)
+    assert set(known.split()) == ROWS.keys() - {"base", "first_pass"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +90,7 @@ def test_data_are_read_by_several_and_written_by_one(recipe, tmp_path):
         ("--expdir", str(tmp_path), "--stage", str(stage), "--stop_stage", "3")
         for stage in (3, 1)
     )
+    (ROOT / "data").mkdir(exist_ok=True)
     for mode, status in ((fcntl.LOCK_SH, 0), (fcntl.LOCK_EX, 1)):
         with open(ROOT / "data/.lock", "w") as held:
             fcntl.flock(held, mode)
@@ -233,15 +242,17 @@ def test_speech_to_tune_on_is_missed_before_any_training(recipe, tiny):
 def test_stages_5_to_7_alone(recipe, tiny):
     exp = ROOT / "exp" / "tiny"
     prompt = (exp / "music" / "prompt" / "model.safetensors").read_bytes()
-    before = {d: (exp / d / "soft_prompt" / "decode_plain" / f"{d}_test" / "text")
-              .read_text() for d in ("music",)}  # fmt: skip
+    tuned = exp / "music" / "soft_prompt" / "model.safetensors"
+    text = exp / "music" / "soft_prompt" / "decode_plain" / "music_test" / "text"
+    before, made = text.read_text(), (tuned.stat(), text.stat())
     music = ("--preset", "tiny", "--domains", "music", "--stop_stage", "7")
     result = recipe(*music, "--stage", "5", "--methods", "soft_prompt")
     assert result.returncode == 0, result.stderr[-3000:]
     assert (exp / "music" / "prompt" / "model.safetensors").read_bytes() == prompt
-    text = exp / "music" / "soft_prompt" / "decode_plain" / "music_test" / "text"
-    # Same seed, same inputs: the same hypotheses.
-    assert text.read_text() == before["music"]
+    # Made anew; and of the same seed and inputs, the same hypotheses.
+    for path, earlier in zip((tuned, text), made, strict=True):
+        assert path.stat().st_mtime_ns > earlier.st_mtime_ns
+    assert text.read_text() == before
     part = (*music, "--stage", "6", "--resume", "true")
     result = recipe(*part, "--methods", "soft_prompt")
     assert result.returncode == 0, result.stderr[-3000:]

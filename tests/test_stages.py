@@ -64,7 +64,7 @@ def test_step_1_by_another_optimiser_through_an_mlp(train, stages, tiny_data, tm
         f"adapt.mlp.{i}.{part}" for i in (0, 2) for part in ("weight", "bias")
     }
     assert prompt["adapt.mlp.2.weight"].any(), "the MLP has learnt nothing"
-    model, _ = load_model(tmp_path / "prompt")
+    model = load_model(tmp_path / "prompt")
     embeds = model.adapt.prefix().embeds[0]
     assert not torch.equal(embeds, model.adapt.embeds)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = sorted(
-    path.stem for path in Path("spft/bin").glob("*.py") if path.stem != "__init__"
-)
+ROOT = Path(__file__).parents[1]
+COMMANDS = sorted(path.stem for path in (ROOT / "spft/bin").glob("[!_]*.py"))
 HELP = """
 import runpy, sys
 sys.argv = ["x", "--help"]
@@ -23,7 +22,10 @@ except SystemExit as end:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_nothing_heavy(command):
     result = subprocess.run(
-        [sys.executable, "-c", HELP.format(command)], capture_output=True, text=True
+        [sys.executable, "-c", HELP.format(command)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage: ")

@@ -20,7 +20,9 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, help="data directory to write")
     add("--dump", type=Path, help="also the features that stage 2 made of them")
     add(
-        "--max_cer", type=float, help="letter error rate of the first pass, with --dump"
+        "--max_cer",
+        type=float,
+        help="most character error rate of the first pass, with --dump",
     )
     return parser
 

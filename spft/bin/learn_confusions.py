@@ -45,7 +45,7 @@ def main() -> None:
     confusions = Confusions.learn(pairs)
     confusions.write(args.out)
     rate = jiwer.cer(*map(list, zip(*pairs, strict=True)))
-    print(f"{args.out}: letter error rate {rate:.3f}, "
+    print(f"{args.out}: character error rate {rate:.3f}, "
           f"{len(confusions.written)} kinds of errors")  # fmt: skip
 
 

@@ -27,7 +27,8 @@ from spft.projector.abs_projector import AbsProjector
 # larger than the embeddings, and the decoder no longer reads the text (seen: the loss
 # rose from 0.8 to 4.6 nats a token within 20 updates).
 RESIDUAL_SCALE = 0.01
-ALPHABET = " 'abcdefghijklmnopqrstuvwxyz"  # class 0 is CTC's blank
+ALPHABET = " 'abcdefghijklmnopqrstuvwxyz"
+CLASSES = {letter: i for i, letter in enumerate(ALPHABET, 1)}  # 0 is CTC's blank
 
 
 class CTCProjector(AbsProjector):
@@ -86,7 +87,7 @@ class CTCProjector(AbsProjector):
     ) -> tuple[Prefix, dict[str, Tensor]]:
         """Project; with ``texts`` also return the CTC loss per letter.
 
-        In evaluation the letter error rate (``cer``) of the greedy string comes with
+        In evaluation the character error rate (``cer``) of the greedy string comes with
         it: on little data it goes on falling when the CTC loss already rises.
 
         Raises:
@@ -164,7 +165,7 @@ def letter_spans(log_probs: Tensor, string: str) -> list[tuple[int, int]]:
     """
     from torchaudio.functional import forced_align
 
-    targets = [ALPHABET.index(letter) + 1 for letter in string]
+    targets = [CLASSES[letter] for letter in string]
     repeats = sum(a == b for a, b in pairwise(targets))
     frames = len(log_probs)
     if not targets or len(targets) + repeats > frames:
@@ -220,7 +221,7 @@ def _offsets(coded) -> list[tuple[int, int]]:
 
 
 def _ctc_loss(logits: Tensor, lengths: Tensor, texts: list[str]) -> Tensor:
-    targets = [[ALPHABET.index(c) + 1 for c in text] for text in texts]
+    targets = [[CLASSES[letter] for letter in text] for text in texts]
     sizes = torch.tensor([len(target) for target in targets])
     flat = torch.tensor([c for target in targets for c in target])
     log_probs = logits.float().log_softmax(-1).transpose(0, 1)

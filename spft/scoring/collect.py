@@ -49,7 +49,7 @@ SYSTEMS = {
     "tts": "text spoken (TTS)",
 }
 UPPER = "tts"  # adapted with audio, which text alone tries to do without
-PLAIN = "no_prompt"  # what other text tuning is compared with too
+REFERENCE = "no_prompt"  # what other text tuning is compared with too
 
 
 def _rows() -> tuple[SystemRow, ...]:
@@ -59,7 +59,7 @@ def _rows() -> tuple[SystemRow, ...]:
     """
     rows = []
     for system, label in SYSTEMS.items():
-        other = None if system in ("base", "first_pass", PLAIN) else PLAIN
+        other = None if system in ("base", "first_pass", REFERENCE) else REFERENCE
         rows.append(SystemRow(system, label, system, "plain", other))
         if system == "first_pass":
             continue

@@ -10,11 +10,11 @@ from pathlib import Path
 PACKAGES = ("torch", "espnet", "transformers")
 
 
-def environment(report: Path) -> dict[str, str]:
+def environment(report: Path | None = None) -> dict[str, str]:
     """Name -> value, in the order in which to print them.
 
     Args:
-        report: the file being made, see :func:`git_commit`.
+        report: the file being made, if any, see :func:`git_commit`.
     """
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -43,7 +43,7 @@ def cpu_name() -> str:
     return names[0].strip() if names else platform.processor() or platform.machine()
 
 
-def git_commit(report: Path) -> str:
+def git_commit(report: Path | None = None) -> str:
     """The commit, with ``(dirty)`` if tracked files were changed after it.
 
     Files of the report's name do not count.
@@ -51,7 +51,7 @@ def git_commit(report: Path) -> str:
     commit = _git("rev-parse", "HEAD")
     if not commit:
         return "none"
-    exclude = [f":(top,exclude,glob)**/{report.name}"]
+    exclude = [f":(top,exclude,glob)**/{report.name}"] if report else []
     changes = _git("status", "--porcelain", "-uno", "--", ":(top)", *exclude)
     return commit + (" (dirty)" if changes else "")
 

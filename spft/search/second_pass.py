@@ -9,6 +9,7 @@ development set.
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -78,13 +79,13 @@ class SecondPass:
         recognizer = self.recognizer
         frames, lengths = recognizer.encode([speech.load(u) for u in batch])
         first_pass = speech.transcripts(batch)
-        letters = recognizer.letters(frames, lengths)
+        ctc = recognizer.ctc_log_probs(frames, lengths)
         found, said = {}, {}
         for i, (u, n) in enumerate(zip(batch, lengths.tolist(), strict=True)):
             found[u] = self._collect(
                 nbests[u],
                 first_pass[i : i + 1] if first_pass else [],
-                None if letters is None else letters[i, :n],
+                None if ctc is None else ctc[i, :n],
             )
             said[u] = self._said("llm", nbests[u], found[u])
         prefix, _ = recognizer.prefix(frames, lengths, first_pass)
@@ -93,32 +94,34 @@ class SecondPass:
             for u, candidates in found.items()
         ]
         answers = self._llm(prefix, asked)
-        written = speech.written(batch)
+        written, judged = speech.written(batch), {}
         for u, frame, n, texts, log_probs, like in zip(
             batch, frames, lengths, asked, answers, written, strict=True
         ):
             candidates = found[u]
             llm = said[u] | dict(zip(texts, log_probs, strict=True))
-            candidates.log_probs["llm"] = [llm[text] for text in candidates.texts]
+            slow = {"llm": [llm[text] for text in candidates.texts]}
             if recognizer.hearing:
+                # Kept with the speech: other systems ask of the same texts.
                 known = speech.first_pass_scores[u]
                 known |= self._said("first_pass", nbests[u], candidates)
-                candidates.log_probs["first_pass"] = recognizer.hearing.score(
+                slow["first_pass"] = recognizer.hearing.score(
                     frame[:n], candidates.texts, like, known
                 )
-        return found
+            judged[u] = replace(candidates, log_probs=candidates.log_probs | slow)
+        return judged
 
     def _collect(
-        self, nbest: list[Hypothesis], first_pass: list[str], letters: Tensor | None
+        self, nbest: list[Hypothesis], first_pass: list[str], ctc: Tensor | None
     ) -> Candidates:
         """One utterance's texts, with what the cheap judges say."""
         recognizer = self.recognizer
         searched = [normalize(recognizer.text(h)) for h in nbest]
         seeds = list(dict.fromkeys([*searched[:1], *first_pass])) or [""]
         texts = list(dict.fromkeys([*searched, *seeds]))
-        texts += self._variants(seeds, set(texts), letters)
+        texts += self._variants(seeds, set(texts), ctc)
         tokens = [recognizer.llm.encode(text) for text in texts]
-        return Candidates(texts, tokens, self._cheap(texts, tokens, letters))
+        return Candidates(texts, tokens, self._cheap(texts, tokens, ctc))
 
     def _said(
         self, judge: str, nbest: list[Hypothesis], candidates: Candidates
@@ -135,7 +138,7 @@ class SecondPass:
         }
 
     def _variants(
-        self, seeds: list[str], known: set[str], letters: Tensor | None
+        self, seeds: list[str], known: set[str], ctc: Tensor | None
     ) -> list[str]:
         kept: dict[str, float] = {}
         for _ in range(ROUNDS):
@@ -150,7 +153,7 @@ class SecondPass:
             if not new:
                 break
             tokens = [self.recognizer.llm.encode(text) for text in new]
-            cheap = self._cheap(new, tokens, letters, PRESELECTION.keys())
+            cheap = self._cheap(new, tokens, ctc, PRESELECTION.keys())
             bonus = self.config.lm_length_bonus
             parts = weigh(tokens, cheap, PRESELECTION, bonus)
             kept |= {t: sum(p.values()) for t, p in zip(new, parts, strict=True)}
@@ -163,13 +166,13 @@ class SecondPass:
         self,
         texts: list[str],
         tokens: list[list[int]],
-        letters: Tensor | None,
+        ctc: Tensor | None,
         only: Collection[str] = ("ctc", *LANGUAGE_MODELS),
     ) -> dict[str, list[float]]:
         """What CTC head and external LMs say."""
         found = {}
-        if letters is not None and "ctc" in only:
-            found["ctc"] = score_texts(letters, texts, ALPHABET).tolist()
+        if ctc is not None and "ctc" in only:
+            found["ctc"] = score_texts(ctc, texts, ALPHABET).tolist()
         for name in self.recognizer.scorers.keys() & set(only):
             found[name] = self._language_model(name, texts, tokens)
         return found
