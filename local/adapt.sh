@@ -46,7 +46,8 @@ tune_prompt() { # stage 4
 
 prompt_length() { # of the soft prompt
     if [ -n "$prompt_vectors" ]; then echo "$prompt_vectors"; else
-        python -m spft.bin.show_config "$(conf prompt.yaml "$domain")" adapt_conf.length
+        python -m spft.bin.show_config "$(conf prompt.yaml "$domain")" adapt_conf.length \
+            --default 30 # of the soft prompt itself
     fi
 }
 
@@ -73,7 +74,8 @@ tune_decoder() { # tune_decoder METHOD: stage 5
 
 train_lms() { # stage 6
     local lm=$exp/$domain/lm ngram=$exp/$domain/ngram made_of
-    made_of="seed $seed, $llm, $(cat "${text[@]/%//text}" "$(conf lm.yaml "$domain")" | cksum)"
+    made_of="seed $seed, $llm, "
+    made_of+=$(sum_of "${text[@]/%//text}" "$(conf lm.yaml "$domain")" "$llm/tokenizer.json")
     if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] &&
         finished "$ngram/ngram.arpa"; then
         return

@@ -95,13 +95,13 @@ class Speech2Text:
         self.phrases = self.phrases.with_names(names, met)
 
     def use(self, domain: str) -> None:
-        """Change to another domain: its adapter and its LMs."""
+        """Change to a domain: its adapter, its LMs, and no names but its own."""
         chosen = self.pack.find(domain)
         if domain != self.domain:
             config = self._config(chosen)
             self.recognizer.switch(chosen.model, config, chosen.external)
             self.domain = domain
-            self.phrases = _phrases(chosen)
+        self.phrases = _phrases(chosen)
 
     def __call__(
         self, speech: str | Path | np.ndarray, rate: int = SAMPLE_RATE

@@ -35,6 +35,7 @@ from spft.projector.abs_projector import AbsProjector
 from spft.projector.ctc import CTCProjector
 from spft.projector.stack import StackProjector
 from spft.trainer import ProgressTrainer
+from spft.training_settings import DEVICE_KEYS
 
 # One of the paper's three for step 1, and not among ESPnet's.
 optim_classes["adafactor"] = torch.optim.Adafactor
@@ -70,7 +71,7 @@ adapt_choices = ClassChoices(
 
 
 # Of llm_conf; they may differ from stage to stage.
-HOW = {"compile", "cuda_graphs", "dtype"}
+HOW = {"dtype", *DEVICE_KEYS}
 
 
 class Preprocessor(AbsPreprocessor):

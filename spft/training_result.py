@@ -1,15 +1,79 @@
-"""What is made of a training when ESPnet's trainer is through."""
+"""What becomes of a training's folder before and after ESPnet's trainer."""
 
 import json
 import math
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 
 from spft.checkpoint import read_config, read_weights, write_weights
 from spft.errors import UserError
 from spft.files import atomic_write
+
+
+@contextmanager
+def replaced(out: Path) -> Iterator[None]:
+    """Put a finished stage aside until the new one is there.
+
+    It comes back if nothing was trained, as where an option is wrong.
+    """
+    old = out.with_name(f"{out.name}.old")
+    begun = any(
+        (out / name).exists() for name in ("model.safetensors", "checkpoint.pth")
+    )
+    if old.exists() and not begun:  # killed before it could come back
+        shutil.rmtree(out, ignore_errors=True)
+        old.rename(out)
+    if (out / "model.safetensors").exists():
+        shutil.rmtree(old, ignore_errors=True)
+        out.rename(old)
+    try:
+        yield
+    except BaseException:
+        if old.exists() and not (out / "checkpoint.pth").exists():
+            shutil.rmtree(out, ignore_errors=True)
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def repair(out: Path, criterion: list[str]) -> bool:
+    """Mend what an end in the middle of saving an epoch left.
+
+    ESPnet writes the checkpoint, the epoch's weights and the link to the best epoch one
+    after the other, and counts on all three when it goes on.
+
+    Args:
+        out: experiment folder with a ``checkpoint.pth``.
+        criterion: phase, figure, and "min" or "max", that the best epoch is chosen by.
+
+    Returns:
+        Whether the training can go on; else it has to begin anew.
+    """
+    import torch
+    from espnet2.train.reporter import Reporter
+
+    try:
+        checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError):
+        for path in out.glob("*.pth"):
+            path.unlink()
+        return False
+    reporter = Reporter()
+    reporter.load_state_dict(checkpoint["reporter"])
+    last = out / f"{reporter.get_epoch()}epoch.pth"
+    torch.save(checkpoint["model"], last.with_suffix(".tmp"))
+    last.with_suffix(".tmp").rename(last)
+    phase, figure, mode = criterion
+    if reporter.has(phase, figure):
+        link = out / f"{phase}.{figure}.best.pth"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"{reporter.get_best_epoch(phase, figure, mode)}epoch.pth")
+    return True
 
 
 def finish(out: Path) -> None:

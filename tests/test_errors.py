@@ -1,12 +1,15 @@
 """One line for what the user can mend, also when the disk is really full."""
 
 import ctypes
+import errno
 import os
+import signal
+import time
 
 import pytest
 
 from spft.errors import UserError, run
-from spft.files import read_yaml
+from spft.files import atomic_write, read_yaml
 
 
 @pytest.fixture
@@ -57,6 +60,27 @@ def test_one_line_and_no_other_error_is_hidden():
         run(lambda: 1 / 0)
     with pytest.raises(FileNotFoundError):
         run(lambda: os.stat("/no/such/file"))
+
+
+def test_the_end_by_a_signal_clears_away(tmp_path):
+    def stopped(number):
+        with atomic_write(tmp_path / "file") as stream:
+            stream.write("half")
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with pytest.raises(SystemExit) as end:
+            run(lambda n=number: stopped(n))
+        assert end.value.code == 128 + number and not list(tmp_path.iterdir())
+
+
+def test_what_may_not_be_written_is_one_line(tmp_path):
+    def refused():
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    with pytest.raises(SystemExit, match=f"^error: {tmp_path}: Permission denied$"):
+        run(refused)
 
 
 def test_numbers_with_an_exponent_are_numbers(tmp_path):

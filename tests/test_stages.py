@@ -1,6 +1,7 @@
 """The stages trained for real, at tiny size, through their command."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -10,12 +11,10 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from spft.bin.train import DEVICE_KEYS
 from spft.checkpoint import load_model
 from spft.errors import UserError
 from spft.recognizer import Recognizer
 from spft.search.config import DecodeConfig
-from spft.task import HOW
 
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "conf" / "presets" / "tiny"
@@ -162,8 +161,20 @@ def test_an_interrupted_training_goes_on_as_it_was(
     assert (tmp_path / "prompt" / "checkpoint.pth").exists()
     result = train(*given, "--seed", "1", "--", "--max_epoch", "3")
     assert "differs from this in seed and espnet (" in result.stderr
+    half = tmp_path / "half"
+    shutil.copytree(tmp_path / "prompt", half, symlinks=True)
+    # As if it had ended after the checkpoint and before the weights of the last epoch.
+    for path in (tmp_path / "prompt").glob("*.pth"):
+        if path.name != "checkpoint.pth":
+            path.unlink()
     result = train(*given)
     assert result.returncode == 0, result.stderr
+    # And in the middle of the checkpoint.
+    os.truncate(half / "checkpoint.pth", 1000)
+    result = train(*given[:2], half, *given[3:])
+    assert result.returncode == 0, result.stderr
+    made = [load_file(f / "model.safetensors") for f in (half, tmp_path / "prompt")]
+    assert not changed(*made)
     device = ("--ngpu", "0", "--llm_conf", "cuda_graphs=false")  # whatever it is
     result = train(*given, "--resume", "--", *device)
     assert result.returncode == 0 and "trained" not in result.stderr, result.stderr
@@ -171,6 +182,26 @@ def test_an_interrupted_training_goes_on_as_it_was(
     assert "differs from this in espnet (" in result.stderr and result.returncode == 1
     went_on = load_file(tmp_path / "prompt" / "model.safetensors")
     assert not changed(load_file(stages / "prompt" / "model.safetensors"), went_on)
+
+
+def test_a_finished_stage_comes_back_when_its_successor_is_not_begun(tmp_path):
+    from spft.training_result import replaced
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.safetensors").write_text("old")
+    with pytest.raises(SystemExit), replaced(out):
+        out.mkdir()
+        raise SystemExit
+    assert (out / "model.safetensors").read_text() == "old"
+    out.rename(tmp_path / "out.old")  # killed: nothing could bring it back
+    out.mkdir()
+    with pytest.raises(UserError), replaced(out):
+        raise UserError("wrong option")
+    assert (out / "model.safetensors").read_text() == "old"
+    with replaced(out):
+        out.mkdir()
+    assert not list(tmp_path.glob("*/*")) and not (tmp_path / "out.old").exists()
 
 
 def test_a_prompt_of_another_length(train, stages, tiny_data, tmp_path):
@@ -290,10 +321,6 @@ def test_incomplete_checkpoint_is_refused(stages, tmp_path):
     (folder / "model.safetensors").write_bytes(b"half a file")
     with pytest.raises(UserError, match="not a whole safetensors file"):
         load_model(folder)
-
-
-def test_what_may_differ_in_a_training_may_differ_between_stages():
-    assert set(DEVICE_KEYS) < HOW
 
 
 def test_keys_that_do_not_work(train, tiny_data, model_yaml, tmp_path):

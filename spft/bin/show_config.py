@@ -12,6 +12,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Print one value of a YAML file.")
     parser.add_argument("config", type=Path)
     parser.add_argument("key", help="nested keys are joined by dots")
+    parser.add_argument("--default", help="if the key is not there")
     return parser
 
 
@@ -21,7 +22,10 @@ def main() -> None:
     value = read_yaml(args.config)
     for key in args.key.split("."):
         if not isinstance(value, dict) or key not in value:
-            raise UserError(f"{args.config}: no key {args.key}")
+            if args.default is None:
+                raise UserError(f"{args.config}: no key {args.key}")
+            value = args.default
+            break
         value = value[key]
     print(value)
 

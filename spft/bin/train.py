@@ -18,26 +18,22 @@ or, without one, of a thread or more:
 
 import argparse
 import json
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spft.errors import UserError, run
-from spft.files import atomic_write, read_yaml, sha256
+from spft.files import atomic_write, read_yaml
 from spft.log import log_to
+from spft.training_settings import check_settings, describe
 
 if TYPE_CHECKING:
     from spft.data.speech import SpeechSource
-
-DEVICE_KEYS = ("compile", "cuda_graphs")  # of llm_conf; they leave results as they are
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -99,10 +95,13 @@ def main() -> None:
         check_settings(args.out, settings)
         print(f"finished already: {args.out}", file=sys.stderr)
         return
+    from spft.training_result import finish, repair, replaced
+
     with replaced(args.out):
-        if (args.out / "checkpoint.pth").exists():  # interrupted
+        if interrupted := (args.out / "checkpoint.pth").exists():
             check_settings(args.out, settings)
-        else:
+            interrupted = repair(args.out, stage["best_model_criterion"][0])
+        if not interrupted:
             (args.out / "train.log").unlink(missing_ok=True)  # of one that failed
         args.out.mkdir(parents=True, exist_ok=True)
         log_to(args.out / "train.log")
@@ -111,31 +110,8 @@ def main() -> None:
         with atomic_write(args.out / "stage.yaml") as stream:
             yaml.safe_dump(stage, stream, sort_keys=False)
         task = train(args, stage)
-
-        from spft.training_result import finish
-
         finish(args.out)
     print(f"{args.out}: trained ({task})", file=sys.stderr)
-
-
-@contextmanager
-def replaced(out: Path) -> Iterator[None]:
-    """Put a finished stage aside until the new one is there.
-
-    It comes back if nothing was trained, as where an option is wrong.
-    """
-    old = out.with_name(f"{out.name}.old")
-    if (out / "model.safetensors").exists():
-        shutil.rmtree(old, ignore_errors=True)
-        out.rename(old)
-    try:
-        yield
-    except BaseException:
-        if old.exists() and not (out / "checkpoint.pth").exists():
-            shutil.rmtree(out, ignore_errors=True)
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def train(args: argparse.Namespace, stage: dict) -> str:
@@ -143,16 +119,18 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     from spft.data.speech import find_speech
     from spft.task import SpeechLLMTask
 
+    data = {"train": args.train, "valid": args.valid}
+    found = {name: find_speech(folder, args.dump) for name, folder in data.items()}
     parser = SpeechLLMTask.get_parser()
     check_keys(stage, parser, f"{args.config} {args.model or ''}")
-    check_criterion(stage, find_speech(args.train, args.dump) is not None, args.config)
+    check_criterion(stage, found["train"] is not None, args.config)
     command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
     if args.init:
         command += ["--init", *args.init]
-    for name, folder in (("train", args.train), ("valid", args.valid)):
+    for name, folder in data.items():
         text, shapes = folder / "text", args.out / "shapes" / f"{name}.txt"
-        speech = find_speech(folder, args.dump)
+        speech = found[name]
         sentences = write_lengths(text, speech, shapes)
         if speech:
             if speech.kind == "sound":
@@ -179,7 +157,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
         launch(shlex.split(args.launcher), command)
     else:
         SpeechLLMTask.main(cmd=command)
-    return "paired" if speech else "text only"
+    return "paired" if found["train"] else "text only"
 
 
 def launch(launcher: list[str], command: list[str]) -> None:
@@ -275,58 +253,6 @@ def check_16khz_mono(table: Path) -> None:
                 f"{found.channels} channels; training reads {SAMPLE_RATE} Hz mono: "
                 "convert it (sox, ffmpeg)"
             )
-
-
-def describe(args: argparse.Namespace, stage: dict) -> dict:
-    """What a training is made of.
-
-    Args:
-        args: of the command.
-        stage: keys of its configuration.
-    """
-    names = ("train", "valid", "init", "seed", "part_size", "espnet")
-    settings = {name: getattr(args, name) for name in names}
-    llm = stage.get("llm_conf") or {}
-    llm = {name: value for name, value in llm.items() if name not in DEVICE_KEYS}
-    settings["config"] = {k: v for k, v in stage.items() if k != "llm_conf"}
-    if llm:
-        settings["config"]["llm_conf"] = llm
-    files = [folder / "text" for folder in (args.train, args.valid)]
-    files += [folder / "wav.scp" for folder in (args.train, args.valid)]
-    files += [args.dump / f.name / "first_pass" for f in (args.train, args.valid)]
-    files += [Path(folder) / "model.safetensors" for folder in args.init]
-    values = [option.partition("=")[2] for option in args.espnet]
-    files += [Path(value) for value in values if os.path.isfile(value)]
-    settings["sha256"] = {str(path): sha256(path) for path in files if path.exists()}
-    return json.loads(json.dumps(settings, default=str))
-
-
-def check_settings(out: Path, settings: dict) -> None:
-    """Refuse to go on with a training that was made of something else.
-
-    Raises:
-        UserError: ``settings.json`` in ``out`` differs from ``settings``.
-    """
-    path = out / "settings.json"
-    earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
-    other = [name for name in settings if settings[name] != earlier.get(name)]
-    if "espnet" in other:
-        # A training may go on, and a finished one be used, on another device.
-        device = rf"--(ngpu[ =]\d+|llm_conf[ =]({'|'.join(DEVICE_KEYS)})=\w+) ?"
-        values = [
-            re.sub(device, "", " ".join(found.get("espnet", ()))).strip()
-            for found in (earlier, settings)
-        ]
-        number = other.index("espnet")
-        if values[0] == values[1]:
-            del other[number]
-        else:
-            other[number] = "espnet ({} there, {} here)".format(*values)
-    if other:
-        raise UserError(
-            f"{out}: what was trained there differs from this in "
-            f"{' and '.join(other)} ({path}); go on with that, or remove the folder"
-        )
 
 
 def merge_yaml(paths: list[str]) -> dict:

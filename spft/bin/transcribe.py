@@ -58,6 +58,8 @@ def main() -> None:
     from spft.pack import open_pack
     from spft.speech2text import Speech2Text
 
+    if args.out and args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out}: a file; give a folder")
     names = [name for name, _ in read_lexicon(args.names)] if args.names else []
     pack = open_pack(args.model)
     domains = args.domain.split(",") if args.domain else [next(iter(pack.domains))]

@@ -18,6 +18,7 @@ from spft.data.table import read_lines, read_table
 from spft.errors import UserError
 
 UNTYPED = "entity"
+LONG = 100  # words of a line that is hardly one sentence
 _log = logging.getLogger(__name__)
 
 
@@ -109,6 +110,11 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
                     f"{json.dumps(row['entities'])}"
                 ) from error
             lexicon.add(entities)
+    elif path.suffix in (".csv", ".tsv"):
+        raise UserError(
+            f"{path}: a table, whose other columns would be read as words; write its "
+            "sentences alone into a .txt, one a line"
+        )
     elif path.name == "text":
         raise UserError(
             f"{path}: looks like a Kaldi table, whose ids would be read as words; give "
@@ -129,6 +135,11 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
         )
     if not sentences:
         raise UserError(f"{path}: no sentence in it")
+    if long := [text for text in sentences if len(text.split()) > LONG]:
+        _log.warning(
+            f"{path}: {len(long)} lines of more than {LONG} words, such as "
+            f"'{long[0][:40]}…': a line should be what is said at once"
+        )
     return sentences
 
 

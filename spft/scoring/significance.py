@@ -25,10 +25,12 @@ def mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> floa
     """
     if not refs.keys() == hyps_a.keys() == hyps_b.keys():
         raise UserError("systems scored on different utterances; score them again")
-    if hyps_a == hyps_b:
-        return 1.0
-    test = _sctk_mapsswe if _has_sctk() else own_mapsswe
-    return test(refs, hyps_a, hyps_b)
+    differences = _differences(refs, hyps_a, hyps_b)
+    if (
+        _has_sctk() and len(set(differences)) > 1
+    ):  # of equal ones it takes any for chance
+        return _sctk_mapsswe(refs, hyps_a, hyps_b)
+    return _mapsswe(differences)
 
 
 def mapsswe_tool() -> str:
@@ -79,15 +81,26 @@ def own_mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> 
     Sentences are cut where two words in a row are right in both systems. The numbers of
     errors in the segments that hold any are paired, and the mean of their differences
     is tested against 0 under a normal distribution. Without any spread in the
-    differences (sctk's convention) p is 1.
+    differences, p is that of as many equal signs in a row.
     """
-    differences = [
+    return _mapsswe(_differences(refs, hyps_a, hyps_b))
+
+
+def _differences(
+    refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts
+) -> list[int]:
+    return [
         a - b
         for utt, ref in refs.items()
         for a, b in segment_errors(align(ref, hyps_a[utt]), align(ref, hyps_b[utt]))
     ]
-    if len(differences) < 2 or np.std(differences) == 0:
+
+
+def _mapsswe(differences: list[int]) -> float:
+    if not any(differences):
         return 1.0
+    if np.std(differences) == 0:
+        return 2.0 ** (1 - len(differences))
     error = np.std(differences, ddof=1) / math.sqrt(len(differences))
     return two_tailed_p(np.mean(differences) / error)
 

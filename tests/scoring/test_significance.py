@@ -114,3 +114,11 @@ def test_sign_flips_agree_with_a_t_test():
     ours = sign_flips(dict(enumerate(a)), dict(enumerate(b)))
     assert ours == pytest.approx(ttest_rel(a, b).pvalue, abs=0.001)
     assert ours == sign_flips(dict(enumerate(a)), dict(enumerate(b)))
+
+
+def test_one_error_more_in_each_sentence_is_a_difference():
+    refs = {f"u{i:02}": ("one", "two") for i in range(12)}
+    worse = {utterance: ("one",) for utterance in refs}
+    # As likely as twelve coins that fall alike.
+    for test in (mapsswe, own_mapsswe):
+        assert test(refs, refs, worse) == 2**-11

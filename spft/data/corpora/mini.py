@@ -4,6 +4,7 @@ A domain has ``adapt.jsonl`` (text only), ``dev.jsonl`` and ``test.jsonl``; gene
 data has ``train.jsonl`` in place of ``adapt.jsonl``. Audio is ``audio/<id>.ogg``.
 """
 
+import re
 from pathlib import Path
 
 from spft.data.corpora.files import find_audio, read_jsonl
@@ -23,11 +24,16 @@ def read_file(path: Path, *, audio: bool) -> list[Utterance]:
     """
     utterances = []
     for where, row in read_jsonl(path, ("id", "text") + ("speaker",) * audio):
+        for key in ("id", "speaker"):
+            if not re.fullmatch(r"[^\s/]+", str(row.get(key, "none"))):
+                raise UserError(
+                    f"{where}: {key} {row[key]!r}: white space or a slash in it"
+                )
         text, file = row["text"], None
         if not isinstance(text, str) or not text or normalize(text) != text:
             raise UserError(f"{where}: {text!r} is not normalised text; respell it")
         if audio:
-            file = find_audio(path.parent / "audio" / row["id"])
+            file = find_audio(path.parent / "audio" / str(row["id"]))
             if file is None:
                 raise UserError(
                     f"{where}: text without audio: no audio/{row['id']}.ogg; speak it "
@@ -38,9 +44,9 @@ def read_file(path: Path, *, audio: bool) -> list[Utterance]:
             entities = tuple(parse_entities(row["entities"], where))
             for entity in entities:
                 check_span(entity, text, where)
-        speaker = row["speaker"] if audio else None
+        speaker = str(row["speaker"]) if audio else None
         utterances.append(
-            Utterance(row["id"], text, speaker, file, entities, row.get("spoken"))
+            Utterance(str(row["id"]), text, speaker, file, entities, row.get("spoken"))
         )
     return utterances
 

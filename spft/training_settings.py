@@ -1,0 +1,68 @@
+"""What a training is made of: lest one goes on, or is used, that was another."""
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+
+from spft.errors import UserError
+from spft.files import sha256
+
+DEVICE_KEYS = ("compile", "cuda_graphs")  # of llm_conf; they leave results as they are
+
+
+def describe(args: argparse.Namespace, stage: dict) -> dict:
+    """What a training is made of.
+
+    Args:
+        args: of the command.
+        stage: keys of its configuration.
+    """
+    names = ("train", "valid", "init", "seed", "part_size", "espnet")
+    settings = {name: getattr(args, name) for name in names}
+    llm = stage.get("llm_conf") or {}
+    llm = {name: value for name, value in llm.items() if name not in DEVICE_KEYS}
+    settings["config"] = {k: v for k, v in stage.items() if k != "llm_conf"}
+    if llm:
+        settings["config"]["llm_conf"] = llm
+    files = [folder / "text" for folder in (args.train, args.valid)]
+    if llm.get("name"):  # where it is a folder: of a hub's model the name is enough
+        files += [
+            Path(llm["name"]) / n for n in ("model.safetensors", "tokenizer.json")
+        ]
+    files += [folder / "wav.scp" for folder in (args.train, args.valid)]
+    files += [args.dump / f.name / "first_pass" for f in (args.train, args.valid)]
+    files += [Path(folder) / "model.safetensors" for folder in args.init]
+    values = [option.partition("=")[2] for option in args.espnet]
+    files += [Path(value) for value in values if os.path.isfile(value)]
+    settings["sha256"] = {str(path): sha256(path) for path in files if path.exists()}
+    return json.loads(json.dumps(settings, default=str))
+
+
+def check_settings(out: Path, settings: dict) -> None:
+    """Refuse to go on with a training that was made of something else.
+
+    Raises:
+        UserError: ``settings.json`` in ``out`` differs from ``settings``.
+    """
+    path = out / "settings.json"
+    earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
+    other = [name for name in settings if settings[name] != earlier.get(name)]
+    if "espnet" in other:
+        # A training may go on, and a finished one be used, on another device.
+        device = rf"--(ngpu[ =]\d+|llm_conf[ =]({'|'.join(DEVICE_KEYS)})=\w+) ?"
+        values = [
+            re.sub(device, "", " ".join(found.get("espnet", ()))).strip()
+            for found in (earlier, settings)
+        ]
+        number = other.index("espnet")
+        if values[0] == values[1]:
+            del other[number]
+        else:
+            other[number] = "espnet ({} there, {} here)".format(*values)
+    if other:
+        raise UserError(
+            f"{out}: what was trained there differs from this in "
+            f"{' and '.join(other)} ({path}); go on with that, or remove the folder"
+        )
