@@ -61,6 +61,11 @@ done
     die "no preset '$preset' in conf/presets/"
 [[ $max_epoch =~ ^([1-9][0-9]*)?$ ]] || die "--max_epoch: a number from 1"
 [[ $prompt_vectors =~ ^([1-9][0-9]*)?$ ]] || die "--prompt_vectors: a number from 1"
+for words in "$domains" "$methods"; do
+    # shellcheck disable=SC2086  # a list of names
+    twice=$(printf '%s\n' $words | sort | uniq -d | head -n 1)
+    [ -z "$twice" ] || die "--domains, --methods: '$twice' is there twice"
+done
 known=" no_prompt pre_fine_tune empty_prompt upsample_mask soft_prompt noisy_text tts "
 for method in $methods; do
     [[ $known = *" $method "* ]] ||
@@ -85,6 +90,8 @@ done
 for domain in $domains; do
     [[ -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
         die "no recipe of a domain in egs2/$domain/asr1"
+    [[ ! $domain =~ ^(base|baseline|general|log|real|report|routes|studies)$ ]] ||
+        die "no domain can be called '$domain': its results would mix with others"
     for file in "egs2/$domain/asr1/conf"/*; do # what a domain may have of its own
         case ${file##*/} in
             prompt.yaml | decoder.yaml | noisy_text.yaml | pre_fine_tune.yaml) ;;
@@ -99,6 +106,7 @@ tools/setup.sh
 . tools/db.sh
 # shellcheck source=local/helpers.sh
 . local/helpers.sh
+end_with_jobs
 cores=$(env -u OMP_NUM_THREADS nproc) # nproc obeys that variable
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cores}
 
@@ -106,7 +114,7 @@ if [ "$preset" = default ]; then data=data dump=dump exp=exp; else
     data=data/$preset dump=dump/$preset exp=exp/$preset
 fi
 if [ "$corpus" = real ]; then data+=/real dump+=/real exp+=/real; fi
-exp=${expdir:-$exp}
+exp=$(realpath -m --relative-base=. "${expdir:-$exp}") # one name for one folder
 shipped=egs2/librispeech/asr1/baseline
 if [ "$general" = auto ]; then
     if [ -n "$LIBRISPEECH" ] && [ "$preset" != tiny ]; then
@@ -169,7 +177,7 @@ if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then adapt_all; fi
 results=$exp/RESULTS.md
 if on 8; then
     # shellcheck disable=SC2086  # a list of names
-    python -m spft.bin.report --exp "$exp" --data "$data" --domains $domains \
+    job python -m spft.bin.report --exp "$exp" --data "$data" --domains $domains \
         --general "${general}_test" --out "$results"
 fi
 

@@ -116,7 +116,8 @@ decode_systems() { # stage 7; `tests`: what is to be decoded
 each_system() { # each_system COMMAND option…: of spft.bin, a shard for each system
     local command=(python -m "spft.bin.$1" "${@:2}")
     if [ "$shards" -gt 1 ]; then
-        sharded "$1_$domain" "${#systems[@]}" "${command[@]}" --only JOB
+        # shellcheck disable=SC2016  # cmd.sh expands it
+        sharded "$1_$domain" "${#systems[@]}" '--only $JOB' "${command[@]}"
     else
         do_run "${command[@]}"
     fi
@@ -182,6 +183,11 @@ say_who() { # say_who NAME: before each line; a progress bar's states become lin
     stdbuf -o0 tr '\r' '\n' | sed -u "/^ *\$/d; s/^/[$1] /"
 }
 
+adapt_beside_others() { # adapt_beside_others DOMAIN: in a shell of its own
+    end_with_jobs
+    adapt "$1"
+}
+
 adapt_all() { # stages 4 to 7 of all domains, $nj at a time
     local domain names failed=() threads
     local -A jobs=()
@@ -194,20 +200,13 @@ adapt_all() { # stages 4 to 7 of all domains, $nj at a time
         # Two jobs of one thread each do more than one of two threads.
         threads=$((OMP_NUM_THREADS / nj))
         export OMP_NUM_THREADS=$((threads > 1 ? threads : 1)) TQDM_MININTERVAL=10
-        stop_jobs() { # and all that they run, when this ends before them
-            local job
-            for job in $(jobs -rp); do kill -- "-$job" 2>/dev/null || true; done
-        }
-        trap stop_jobs EXIT
-        trap 'exit 130' INT
-        trap 'exit 143' TERM
-        set -m # each in a process group of its own
         for domain in $domains; do
             while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
-            adapt "$domain" > >(say_who "$domain") 2>&1 &
+            set -m # a process group of its own
+            adapt_beside_others "$domain" > >(say_who "$domain") 2>&1 &
+            set +m
             jobs[$domain]=$!
         done
-        set +m
         for domain in $domains; do wait "${jobs[$domain]}" || failed+=("$domain"); done
         [ ${#failed[@]} -eq 0 ] || die "failed, see above: ${failed[*]}"
     fi

@@ -50,19 +50,35 @@ forget_commands() { # those that this run will give again; other domains' stay
         >"$exp/commands.log.tmp" || true
     mv "$exp/commands.log.tmp" "$exp/commands.log"
 }
+stop_jobs() { # and all that they run
+    local job
+    for job in $(jobs -rp); do kill -- "-$job" 2>/dev/null || true; done
+}
+end_with_jobs() { # from here on this shell does not end without its jobs
+    trap stop_jobs EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+job() { # job COMMAND…: run it in a process group of its own, which a signal can end
+    set -m
+    "$@" &
+    set +m
+    wait $!
+}
 do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the report
     local line start=$SECONDS
     line=$(printf '%q ' "$@")
-    "$@"
+    job "$@"
     echo "$line # $((SECONDS - start)) s" >>"$exp/commands.log"
 }
 finished() { # finished FILE: whether --resume leaves what wrote it last as it is
     [ "$resume" = true ] && [ -e "$1" ] || return 1
     echo "finished already: $(dirname "$1")" >&2
 }
-sharded() { # sharded NAME SHARDS COMMAND…: with JOB for the shard's number
+sharded() { # sharded NAME SHARDS OPTION COMMAND…: $JOB in the option is the shard's number
     do_run tools/cmd.sh --backend "$backend" --sbatch "$sbatch" --log "$exp/log/$1" \
-        --shards "$2" --command "$(printf '%q ' "${@:3}")"
+        --shards "$2" --command "$(printf '%q ' "${@:4}") $3"
 }
 conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
     local file
@@ -84,7 +100,7 @@ train() { # train CONFIG TRAIN VALID OUT [option…]
     local command=(python -m spft.bin.train --config "$1" --train "$2" --valid "$3"
         --out "$4" --dump "$dump" --seed "$seed")
     if [ "$resume" = true ] && [ -e "$4/model.safetensors" ]; then
-        "${command[@]}" --resume "${@:5}" # if it was trained as it would be now
+        job "${command[@]}" --resume "${@:5}" # if it was trained as it would be now
     else
         do_run "${command[@]}" "${launch[@]}" "${@:5}"
     fi

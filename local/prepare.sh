@@ -3,7 +3,7 @@
 
 prepare_data() { # stage 1
     local limit=() speeds=true domain source part
-    [ "$resume" = true ] || forget_commands
+    if [ "$resume" = false ] && [ "$stop_stage" -ge 7 ]; then forget_commands; fi
     if [ "$preset" = tiny ]; then # a few utterances of each set
         limit=(--limit 16) speeds=false
     fi
@@ -60,7 +60,7 @@ make_features() { # stage 2: models, and what the frozen encoder makes of all sp
             --data "${sets[@]}" --dump "$dump")
         if [ "$shards" -gt 1 ]; then
             rm -rf "$exp/log/features" # what is done and valid stays so by itself
-            sharded features "$shards" "${extract[@]}" --shard "JOB/$shards"
+            sharded features "$shards" "--shard \$JOB/$shards" "${extract[@]}"
             extract+=(--merge "$shards")
         fi
         do_run "${extract[@]}"

@@ -33,6 +33,8 @@ baseline=$exp/baseline exp+=/studies/$domain # here helpers.sh keeps commands.lo
 mkdir -p "$exp"
 # shellcheck source=local/helpers.sh
 . local/helpers.sh
+end_with_jobs
+lock shared "$data" "end it" # several calls may share out the rows
 text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
 dev=$data/${domain}_dev
 need "$baseline/model.safetensors" 3

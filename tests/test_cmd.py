@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Fails for shard 2 as long as there is no file "mended".
-JOB = "echo JOB >>{out}; if [ JOB = 2 ]; then [ -e {out}.mended ]; fi"
+JOB = "echo $JOB >>{out}; if [ $JOB = 2 ]; then [ -e {out}.mended ]; fi"
 # Slurm itself runs no array without a cluster; this runs what its script would.
 SBATCH = """#!/usr/bin/env bash
 while [ $# -gt 0 ]; do
@@ -27,14 +27,14 @@ done
 
 @pytest.mark.parametrize("backend", ["local", "slurm"])
 def test_only_a_failed_shard_runs_again(backend, tmp_path):
-    out = tmp_path / "out"
+    out, log = tmp_path / "out", tmp_path / "the JOB's log"
     (tmp_path / "sbatch").write_text(SBATCH)
     (tmp_path / "sbatch").chmod(0o755)
 
     def run():
         return subprocess.run(
             ["tools/cmd.sh", "--backend", backend, "--shards", "3", "--log",
-             tmp_path / "log", "--command", JOB.format(out=out)],
+             log, "--command", JOB.format(out=out)],
             cwd=ROOT, capture_output=True, text=True,
             env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         )  # fmt: skip

@@ -6,7 +6,7 @@ set -euo pipefail
 backend=local      # local or slurm
 shards=1           # how many
 at_once=auto       # of them at the same time; auto: one a core here, all on Slurm
-command=           # the word JOB in it becomes the shard's number, from 1
+command=           # a shell's; $JOB in it is the shard's number, from 1
 log=               # folder of the shards' logs, <shard>.log
 tries=2            # a shard that fails is tried again, alone
 sbatch=            # sbatch's options (slurm), e.g. "--partition gpu --gres gpu:1"
@@ -14,7 +14,7 @@ sbatch=            # sbatch's options (slurm), e.g. "--partition gpu --gres gpu:
 usage() {
     cat <<'TEXT'
 Example: tools/cmd.sh --shards 4 --log exp/log \
-    --command "python -m spft.bin.extract_features --data data/x --shard JOB/4"
+    --command 'python -m spft.bin.extract_features --data data/x --shard $JOB/4'
 After a failure the same call runs only the shards that are missing.
 
 TEXT
@@ -51,16 +51,15 @@ missing() { # the shards that are not done, one a line
     done
 }
 run_local() { # run_local SHARD…
-    printf '%s\n' "$@" | xargs -P "$at_once" -I SHARD bash -c \
-        "{ ${command//JOB/SHARD}; } >'$log/SHARD.log' 2>&1 && touch '$log/SHARD.done'" ||
-        true
+    # shellcheck disable=SC2016  # expanded by the job
+    printf '%s\n' "$@" | log=$log xargs -P "$at_once" -I SHARD env JOB=SHARD bash -c \
+        '{ '"$command"'; } >"$log/$JOB.log" 2>&1 && touch "$log/$JOB.done"' || true
 }
 run_slurm() { # run_slurm SHARD…
     local list script
     list=$(IFS=,; echo "$*")
     # shellcheck disable=SC2016  # expanded by the job
-    script='{ '${command//JOB/'$SLURM_ARRAY_TASK_ID'}'; } &&
-        touch "'$log'/$SLURM_ARRAY_TASK_ID.done"'
+    script='JOB=$SLURM_ARRAY_TASK_ID; { '$command'; } && touch '$(printf %q "$log")'/$JOB.done'
     # shellcheck disable=SC2086  # options
     sbatch --wait --array "$list%$at_once" --job-name spft --output "$log/%a.log" \
         $sbatch --wrap "$script" >&2 || true

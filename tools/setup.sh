@@ -39,14 +39,21 @@ find_uv() {
 
 stamp=.venv/.lock.sha256
 lock=$(sha256sum requirements.lock)
-if [ "$(cat "$stamp" 2>/dev/null)" != "$lock" ]; then
+installed() { [ "$(cat "$stamp" 2>/dev/null)" = "$lock" ]; }
+if ! installed; then # one at a time
+    mkdir -p .cache
+    exec 9>.cache/setup.lock
+    flock 9 2>/dev/null || true
+fi
+if ! installed; then
     uv=$(find_uv)
     python=$(find_python) || python=3.12 # uv fetches it
     echo "setup: installing into .venv (Python: $python)" >&2
     "$uv" venv --quiet --clear --python "$python" .venv ||
         die "no Python 3.12 or 3.13, and uv cannot fetch one; install it"
     "$uv" pip install --quiet --python .venv/bin/python -r requirements.lock ||
-        die "packages cannot be installed; check the network and the disk"
+        die "packages cannot be installed; check the network, the disk, and that there is" \
+            "a C++ compiler (apt-get install g++ python3-dev)"
     echo "$lock" >"$stamp"
 fi
 

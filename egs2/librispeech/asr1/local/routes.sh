@@ -31,12 +31,15 @@ mkdir -p "$exp"
 . local/helpers.sh
 ngpu=$(gpus "$ngpu")
 [[ $budget =~ ^[1-9][0-9]*$ ]] || die "--budget: a number from 1"
+end_with_jobs
 same_options "$exp/options" "budget=$budget" "seed=$seed"
 all=(stack ctc ctc_text first_pass)
 [ "$routes" != all ] || routes="${all[*]}"
 sets=("$data/librispeech_"{train,dev,test})
 
 if [ ! -e "$dump/librispeech_train" ] || [ ! -e "$exp/confusions.json" ]; then
+    mkdir -p "$data"
+    lock exclusive "$data" "end it"
     do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
     do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
         --paired "${sets[0]}" --speeds false
@@ -46,6 +49,7 @@ if [ ! -e "$dump/librispeech_train" ] || [ ! -e "$exp/confusions.json" ]; then
     do_run python -m spft.bin.learn_confusions --data "${sets[0]}" --dump "$dump" \
         --out "$exp/confusions.json"
 fi
+lock shared "$data" "end it"
 
 head_of() { # head_of ROUTE MODEL EPOCHS: a CTC head
     train conf/baseline_ctc.yaml "${sets[@]:0:2}" "$exp/$1/head" --model "$2" -- \
