@@ -83,7 +83,7 @@ class GraphedLayers:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                # Not to be gone on after: CUDA's random numbers, too, are lost by it.
+                # No way back to plain calls: it has broken CUDA's random numbers, too.
                 reason = str(error.__context__ or error).splitlines()[0]
                 raise UserError(
                     f"{type(self.model).__name__} cannot be recorded as CUDA graphs "

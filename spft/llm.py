@@ -248,7 +248,7 @@ class LLM(nn.Module):
         with self._attention():
             packs = owners is None and self._may_pack()
             if owners is None and prefix.batch_size == len(text):
-                # Each its own: rows only where that makes them few sizes to record.
+                # Own prefixes are packed for CUDA graphs alone, which want few shapes.
                 way = self._packed if packs and self.cuda_graphs else self._after_own
                 hidden = way(prefix, embeds, valid)
             elif packs and prefix.batch_size == 1:

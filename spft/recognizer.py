@@ -81,7 +81,7 @@ class Recognizer:
         return {u: self.text(nbest[0]) if nbest else "" for u, nbest in results.items()}
 
     @functools.cached_property
-    def hearing(self) -> Moonshine | None:
+    def asr(self) -> Moonshine | None:
         """The frozen encoder, and its own decoder, that made the model's frames."""
         if not isinstance(self.model.encoder, CachedEncoder):
             return None
@@ -103,7 +103,7 @@ class Recognizer:
             second: weights of that pass.
         """
         names = [str(i) for i in range(len(waveforms))]
-        speech = Waveforms(dict(zip(names, waveforms, strict=True)), self.hearing)
+        speech = Waveforms(dict(zip(names, waveforms, strict=True)), self.asr)
         results = self.decode(speech, weights)
         if phrases is not None:
             found = SecondPass(self, phrases).candidates(speech, results)
@@ -152,10 +152,12 @@ class Recognizer:
                     search_config,
                 )
                 found = search(prefix, limits)
-                if config.first_pass_weight and self.hearing:
+                if config.first_pass_weight and self.asr:
                     found = [
-                        self._rescore(nbest, f[:n], like, speech.first_pass_scores[u])
-                        for u, f, n, like, nbest in zip(
+                        self._rescore(
+                            nbest, f[:n], template, speech.first_pass_scores[u]
+                        )
+                        for u, f, n, template, nbest in zip(
                             batch,
                             frames,
                             lengths.tolist(),
@@ -212,13 +214,13 @@ class Recognizer:
         self,
         nbest: list[Hypothesis],
         frames: Tensor,
-        like: str,
+        template: str,
         known: dict[str, float],
     ) -> list[Hypothesis]:
         """The n-best list with the score of the first pass's decoder added."""
         config = self.config
         texts = [self.text(h) for h in nbest]
-        log_probs = self.hearing.score(frames, texts, like, known)
+        log_probs = self.asr.score(frames, texts, template, known)
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
             norm = hypothesis.length**config.length_penalty

@@ -118,8 +118,8 @@ class SpeechLLMTask(AbsTask):
             "--strength",
             type=float,
             default=1.0,
-            help="share of the way from the weights of --init to those trained that is "
-            "kept: less than 1 gains less and forgets less (arXiv 2109.01903)",
+            help="of the change that training makes to --init's weights, the share "
+            "that is kept: less than 1 gains less and forgets less (arXiv 2109.01903)",
         )
         for choices in cls.class_choices_list:
             choices.add_arguments(group)
@@ -191,10 +191,10 @@ class SpeechLLMTask(AbsTask):
 
 
 def check_strength(strength: float, model: SpeechLLM, begun: set[str]) -> None:
-    """Refuse to keep a part of a way that has no beginning.
+    """Refuse to interpolate where some of the weights did not come from ``--init``.
 
     Args:
-        strength: the share of the way.
+        strength: share of the change that is kept.
         model: of which some parameters will be trained.
         begun: names of those that ``--init`` gives.
 

@@ -113,22 +113,21 @@ def finish(out: Path) -> None:
               "were not finite", file=sys.stderr)  # fmt: skip
     with atomic_write(out / "training.json") as stream:
         json.dump(figures, stream, indent=1)
-    write_weights(out, part_of_the_way(weights, read_config(out)))
+    write_weights(out, interpolated(weights, read_config(out)))
     for path in out.glob("*.pth"):
         path.unlink()
     shutil.rmtree(out / "parts", ignore_errors=True)
 
 
-def part_of_the_way(weights: dict, config: dict) -> dict:
+def interpolated(weights: dict, config: dict) -> dict:
     """Weights between those that a stage began with and those that it trained.
 
-    What is learnt in the first part of the way is mostly the domain, what is forgotten
-    lies in the last (WiSE-FT, arXiv 2109.01903). Figures of the training stay those of
-    the whole way.
+    The first part of a change teaches mostly the domain, the last forgets the rest
+    (WiSE-FT, arXiv 2109.01903). Figures of the training stay those of the whole change.
 
     Args:
         weights: trained.
-        config: of the stage, whose ``strength`` is the share of the way.
+        config: of the stage, whose ``strength`` is the share of the change to keep.
     """
     if config["strength"] == 1:
         return weights

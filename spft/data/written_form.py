@@ -9,7 +9,7 @@ PUNCTUATION = ".,;:!?"
 ALWAYS = ("I", "I'd", "I'll", "I'm", "I've")  # have a capital
 
 
-def written_form(text: str, like: str) -> str:
+def written_form(text: str, template: str) -> str:
     """Write a text as a transcript of the same speech is written.
 
     ``and play queens of the stone age`` like ``Play cleans, of the Stone age.`` gives
@@ -18,12 +18,12 @@ def written_form(text: str, like: str) -> str:
 
     Args:
         text: plain words.
-        like: with case, punctuation and figures; if it is empty, the text stays.
+        template: with case, punctuation and figures; if it is empty, the text stays.
     """
-    if not like or not text:
+    if not template or not text:
         return text
-    ending = _punctuation_behind(like)
-    tokens = list(_units(like.removesuffix(ending)))
+    ending = _punctuation_behind(template)
+    tokens = list(_units(template.removesuffix(ending)))
     if tokens and tokens[0][1:] == tokens[0][1:].lower() and tokens[0] not in ALWAYS:
         tokens[0] = tokens[0].lower()  # its capital is the sentence's
     words_of = [normalize(token).split() for token in tokens]
@@ -48,7 +48,7 @@ def written_form(text: str, like: str) -> str:
             behind = _punctuation_behind(tokens[replaced[-1]])
             written[-1] = written[-1].rstrip(PUNCTUATION) + behind
     sentence = " ".join(written).rstrip(PUNCTUATION) + ending
-    return sentence[:1].upper() + sentence[1:] if like[0].isupper() else sentence
+    return sentence[:1].upper() + sentence[1:] if template[0].isupper() else sentence
 
 
 @functools.lru_cache(64)  # asked for each hypothesis of an utterance

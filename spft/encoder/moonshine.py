@@ -117,7 +117,7 @@ class Moonshine:
         self,
         frames: torch.Tensor,
         texts: Sequence[str],
-        like: str = "",
+        template: str = "",
         known: dict[str, float] | None = None,
     ) -> list[float]:
         """Log-probability of each text, given one utterance's frames ``[T, 416]``.
@@ -128,13 +128,13 @@ class Moonshine:
         Args:
             frames: of the utterance.
             texts: any number.
-            like: its transcript; the texts are judged as if written like that.
+            template: its transcript; the texts are judged as if written like that.
             known: scores of its texts from before; these are not asked again, and what
                 is new is added.
         """
         known = {} if known is None else known
         if new := [text for text in dict.fromkeys(texts) if text not in known]:
-            written = [written_form(text, like) for text in new]
+            written = [written_form(text, template) for text in new]
             known |= zip(new, self._score(frames, written), strict=True)
         return [known[text] for text in texts]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from spft.search.hypothesis import Hypothesis
 
-LANGUAGE_MODELS = ("lm", "ngram")  # deletions would please them
+LANGUAGE_MODELS = ("lm", "ngram")  # they favour short texts: a bonus per token evens it
 LEAST = -1e9  # for what a judge holds impossible: the others still tell two such apart
 
 

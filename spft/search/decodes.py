@@ -78,9 +78,8 @@ def find_systems(words: Iterable[str], only: int | None) -> list[tuple[str, Path
 def find_sets(folders: Iterable[Path], dump: Path) -> dict[Path, SpeechSource]:
     """The speech of data directories.
 
-    One source serves all systems: it remembers what the first pass's decoder said of a
-    text, which costs a quarter of a search. So what is not decoded first looks faster
-    in its report than it is alone.
+    One source serves all systems: it keeps the first pass's scores of texts, a quarter
+    of a search's cost. So in the reports the second system looks faster than it is.
 
     Raises:
         UserError: two of one name, or one without audio.

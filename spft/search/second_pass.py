@@ -95,18 +95,18 @@ class SecondPass:
         ]
         answers = self._llm(prefix, asked)
         written, judged = speech.written(batch), {}
-        for u, frame, n, texts, log_probs, like in zip(
+        for u, frame, n, texts, log_probs, template in zip(
             batch, frames, lengths, asked, answers, written, strict=True
         ):
             candidates = found[u]
             llm = said[u] | dict(zip(texts, log_probs, strict=True))
             slow = {"llm": [llm[text] for text in candidates.texts]}
-            if recognizer.hearing:
+            if recognizer.asr:
                 # Kept with the speech: other systems ask of the same texts.
                 known = speech.first_pass_scores[u]
                 known |= self._said("first_pass", nbests[u], candidates)
-                slow["first_pass"] = recognizer.hearing.score(
-                    frame[:n], candidates.texts, like, known
+                slow["first_pass"] = recognizer.asr.score(
+                    frame[:n], candidates.texts, template, known
                 )
             judged[u] = replace(candidates, log_probs=candidates.log_probs | slow)
         return judged
