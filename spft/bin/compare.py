@@ -31,7 +31,7 @@ NOTE = (
 )
 TRAINED = (
     "Best on dev: of each stage, what its epoch was chosen by; a loss is in "
-    "nats a token, cer a share of the letters. Minutes are those of the row's own "
+    "nats a token, cer a character error rate. Minutes are those of the row's own "
     "stages without validation, on a machine that may have had other work."
 )
 TAGS = ("second", "lm", "plain")
