@@ -135,11 +135,11 @@ score_systems() { # stage 7
         if [ -e "$dump/$set/first_pass" ]; then # what the LLM starts from
             first_pass=$exp/$domain/first_pass/decode_plain/$set
             mkdir -p "$first_pass"
-            LC_ALL=C sort "$dump/$set/first_pass" >"$first_pass/text"
+            cp "$dump/$set/first_pass" "$first_pass/text"
             folders+=("$first_pass")
         fi
         do_run python -m spft.bin.score --data "$test" --decode "${folders[@]}" \
-            --adaptation-text "${text[0]}/text"
+            --adaptation_text "${text[0]}/text"
     done
 }
 

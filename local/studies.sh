@@ -70,7 +70,7 @@ decoder() { # decoder ROW START [option…]: step 2 of a row
 judge() { # judge ROW MODEL TAG [option…]: decode and score dev
     do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" --systems "$1=$2" \
         --data "$dev" --dump "$dump" --out "$exp" "${@:4}"
-    do_run python -m spft.bin.score --data "$dev" --adaptation-text "${text[0]}/text" \
+    do_run python -m spft.bin.score --data "$dev" --adaptation_text "${text[0]}/text" \
         --decode "$exp/$1/decode_$3/${domain}_dev"
 }
 variant() { # variant ROW [option…]: both steps, and dev

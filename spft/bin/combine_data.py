@@ -68,7 +68,7 @@ def first_pass_errors(data: Path, dump: Path) -> dict[str, float]:
 
     if not (dump / "first_pass").exists():
         return {}
-    written = read_table(dump / "first_pass", allow_empty=True, check_sorted=False)
+    written = read_table(dump / "first_pass", allow_empty=True)
     texts = read_table(data / "text")
     return {u: jiwer.cer(text, written[u]) for u, text in texts.items()}
 

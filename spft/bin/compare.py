@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from spft.errors import UserError, run
+from spft.search.decodes import TAGS
 
 HEADER = (
     "row",
@@ -34,7 +35,6 @@ TRAINED = (
     "nats a token, cer a character error rate. Minutes are those of the row's own "
     "stages without validation, on a machine that may have had other work."
 )
-TAGS = ("second", "lm", "plain")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -113,7 +113,10 @@ def filled(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
 
 def find_decode(row: Path, name: str) -> Path:
     """Where a row's scores of the set ``name`` are."""
-    for folder in (row / name, *(row / f"decode_{tag}" / name for tag in TAGS)):
+    for folder in (
+        row / name,
+        *(row / f"decode_{tag}" / name for tag in reversed(TAGS)),
+    ):
         if (folder / "score.json").is_file():
             return folder
     raise UserError(

@@ -37,7 +37,7 @@ def main() -> None:
         path = args.dump / folder.name / "first_pass"
         if not path.exists():
             raise UserError(f"{path}: not found; run stage 2 first")
-        written = read_table(path, allow_empty=True, check_sorted=False)
+        written = read_table(path, allow_empty=True)
         for utterance, text in read_table(folder / "text").items():
             if utterance not in written:
                 raise UserError(f"{path}: lacks {utterance!r}; run stage 2 again")

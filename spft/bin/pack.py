@@ -18,8 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spft.errors import UserError, run
-
-TAGS = ("plain", "lm", "second")  # of decodes, from the first to the last
+from spft.search.decodes import TAGS
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -40,7 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
         "type; none if there is no such file",
     )
     common.add_argument(
-        "--text-only",
+        "--text_only",
         action="store_true",
         help="write only the adaptation text, without lines that hold a sentence of "
         "the domain's dev and test sets already there",
@@ -73,7 +73,7 @@ def get_parser() -> argparse.ArgumentParser:
         "snips", parents=[common, sized], help="music, weather text"
     )
     snips.add_argument("--intents", nargs="+", help="default: music intents")
-    snips.add_argument("--keep-rude", action="store_true", help="keep rude sentences")
+    snips.add_argument("--keep_rude", action="store_true", help="keep rude sentences")
     sgd = corpora.add_parser("sgd", parents=[common, sized], help="chatbot text")
     sgd.add_argument(
         "--services", nargs="+", default=[], help="beginnings of names; default: all"
@@ -182,7 +182,7 @@ def only_text(sets: dict[str, list], evaluation: list[Path]) -> dict[str, list]:
         logging.info("%s: dropped %d lines that hold a sentence of %s",
                      name, len(leaks), " or ".join(map(str, texts)))  # fmt: skip
     if not kept:
-        raise UserError("--text-only: this corpus has no adaptation text; leave it out")
+        raise UserError("--text_only: this corpus has no adaptation text; leave it out")
     return kept
 
 

@@ -1,6 +1,6 @@
 """python -m spft.bin.score --data data/music_test --decode DIR [DIR...].
 
-Add --adaptation-text FILE to tell entities seen in adaptation from unseen ones.
+Add --adaptation_text FILE to tell entities seen in adaptation from unseen ones.
 Scores the hypotheses ``DIR/text`` of each: word errors into ``DIR/score_wer/``
 (sclite), entity errors into ``DIR/score_entity/``, and the rates in percent into
 ``DIR/score.json``.
@@ -30,7 +30,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="decode directories of the set, each with a `text`",
     )
     parser.add_argument(
-        "--adaptation-text",
+        "--adaptation_text",
         type=Path,
         help="Kaldi text that tells entities seen in adaptation from unseen ones",
     )

@@ -14,10 +14,10 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     parser.add_argument(
-        "--no-audio", action="store_true", help="text-only directories (text, entities)"
+        "--no_audio", action="store_true", help="text-only directories (text, entities)"
     )
     parser.add_argument(
-        "--not-in",
+        "--not_in",
         nargs="+",
         type=Path,
         default=[],
@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="adaptation text that must hold none of their sentences",
     )
     parser.add_argument(
-        "--check-audio", action="store_true", help="decode every audio file (slow)"
+        "--check_audio", action="store_true", help="decode every audio file (slow)"
     )
     parser.add_argument(
         "--fix",

@@ -21,7 +21,7 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
     """
     directory = Path(directory)
     if not audio and (directory / "wav.scp").exists():
-        raise UserError(f"{directory}: has audio, wav.scp; leave --no-audio out")
+        raise UserError(f"{directory}: has audio, wav.scp; leave --no_audio out")
     text = None  # entities may stand in for it
     if (directory / "text").exists() or not (directory / "entities").exists():
         text = read_table(directory / "text", check_sorted=False)

@@ -83,7 +83,7 @@ def _check_text(text: Table) -> None:
     for key, value in text.items():
         if normalize(value) != value:
             folder = text.path.parent
-            option = "" if (folder / "wav.scp").exists() else "--no-audio "
+            option = "" if (folder / "wav.scp").exists() else "--no_audio "
             raise UserError(
                 f"{text.where(key)}: {value!r} is not normalised (would be "
                 f"{normalize(value)!r}); run `python -m spft.bin.validate_data "

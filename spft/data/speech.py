@@ -63,14 +63,14 @@ class SpeechSource:
 
     @functools.cached_property
     def _transcripts(self) -> dict[str, str]:
-        return read_table(self.first_pass, allow_empty=True, check_sorted=False)
+        return read_table(self.first_pass, allow_empty=True)
 
     @functools.cached_property
     def _written(self) -> dict[str, str]:
         path = self.first_pass.with_name("first_pass_written")
         if not path.exists():
             raise UserError(f"{path}: not found; run stage 2 again")
-        return read_table(path, allow_empty=True, check_sorted=False)
+        return read_table(path, allow_empty=True)
 
 
 class Waveforms:

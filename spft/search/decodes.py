@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spft.llm import LLM
 
 REPORT = "decode.json"
+TAGS = ("plain", "lm", "second")  # of decodes, in the order in which they are made
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -150,7 +150,7 @@ def test_entities_round_trip(tmp_path):
 
 
 def test_fix_keeps_audio(data):
-    with pytest.raises(UserError, match="leave --no-audio out"):
+    with pytest.raises(UserError, match="leave --no_audio out"):
         fix_data_dir(data, audio=False)
     assert (data / "wav.scp").exists()
 
@@ -159,7 +159,7 @@ def test_advice_for_text_without_audio(data):
     (data / "wav.scp").unlink()
     (data / "entities").unlink()
     (data / "text").write_text("s1-a Play it\n")
-    with pytest.raises(UserError, match=rf"--fix --no-audio {data}`"):
+    with pytest.raises(UserError, match=rf"--fix --no_audio {data}`"):
         validate_data_dir(data, audio=False)
     fix_data_dir(data, audio=False)
     assert validate_data_dir(data, audio=False)[0].text == "play it"

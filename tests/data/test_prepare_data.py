@@ -67,7 +67,7 @@ def test_mini_then_validate(corpus, tmp_path):
     assert "(artist 1), 100.0 % unseen" in lines[f"{out}/music_test"]
     assert "1 utterances, 3 words, 0.00 h" in lines[f"{out}/music_dev"]
 
-    result = run("validate_data", "--check-audio", out / "music_test")
+    result = run("validate_data", "--check_audio", out / "music_test")
     assert result.returncode == 0, result.stderr
     assert "valid" in result.stdout
     result = run("validate_data", out / "music_text" / "train")
@@ -75,7 +75,7 @@ def test_mini_then_validate(corpus, tmp_path):
     assert result.stderr == (
         f"error: {out}/music_text/train/wav.scp: no such file; check the path\n"
     )
-    result = run("validate_data", "--no-audio", out / "music_text" / "train")
+    result = run("validate_data", "--no_audio", out / "music_text" / "train")
     assert result.returncode == 0, result.stderr
 
 
@@ -102,7 +102,7 @@ def test_text_only_drops_what_the_test_sets_hold(corpus, tmp_path):
         (folder / f"{name}.json").write_text(json.dumps({"PlayMusic": data}))
         sentences = [f"hear {i}" for i in range(10)]
     test = (out / "music_test" / "text").read_text()
-    args = ("--intents", "PlayMusic", "--text-only", "--out", out)
+    args = ("--intents", "PlayMusic", "--text_only", "--out", out)
     result = run("prepare_data", "snips", *args, SNIPS=str(folder.parent))
     assert result.returncode == 0, result.stderr
     assert (out / "music_test" / "text").read_text() == test

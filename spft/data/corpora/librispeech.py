@@ -68,7 +68,7 @@ def split_speakers(
     if missing := (set(dev) | set(test)) - known:
         raise UserError(
             f"speakers not in the corpus: {' '.join(sorted(missing))}; choose "
-            "--dev-speakers and --test-speakers from: " + " ".join(sorted(known)[:40])
+            "--dev_speakers and --test_speakers from: " + " ".join(sorted(known)[:40])
         )
     part = {**dict.fromkeys(dev, "dev"), **dict.fromkeys(test, "test")}
     sets: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}

@@ -15,7 +15,7 @@ if [ -e "${recipe}/downloads/adapt.jsonl" ]; then
 else
     out=data
     if [ "${1:-}" = --out ]; then out=$2; fi
-    python -m spft.bin.validate_data --no-audio "${out}/${domain}_text/"{train,dev}
+    python -m spft.bin.validate_data --no_audio "${out}/${domain}_text/"{train,dev}
     python -m spft.bin.validate_data "${out}/${domain}_"{dev,test} \
-        --not-in "${out}/${domain}_text/"{train,dev}
+        --not_in "${out}/${domain}_text/"{train,dev}
 fi
