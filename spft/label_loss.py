@@ -3,6 +3,9 @@
 The logits of a batch are its largest tensor by far: 49,152 numbers a label. Here they
 never exist at once, nor do their gradients: a label's gradient with respect to its
 hidden state is known as soon as its logits are, and is all that is kept.
+
+(torch 2.13's own ``linear_cross_entropy`` in pieces took ten times as long and more for
+320 labels on a CPU; whole, it gives losses in bfloat16.)
 """
 
 import torch
