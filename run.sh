@@ -90,7 +90,8 @@ done
 for domain in $domains; do
     [[ -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
         die "no recipe of a domain in egs2/$domain/asr1"
-    [[ ! $domain =~ ^(base|baseline|general|log|real|report|routes|studies)$ ]] ||
+    [[ ! $domain =~ ^(base|baseline(_ctc|_text)?|general|log|real|report|routes|studies)$ &&
+        ! -d conf/presets/$domain ]] ||
         die "no domain can be called '$domain': its results would mix with others"
     for file in "egs2/$domain/asr1/conf"/*; do # what a domain may have of its own
         case ${file##*/} in
@@ -114,7 +115,7 @@ if [ "$preset" = default ]; then data=data dump=dump exp=exp; else
     data=data/$preset dump=dump/$preset exp=exp/$preset
 fi
 if [ "$corpus" = real ]; then data+=/real dump+=/real exp+=/real; fi
-exp=$(realpath -m --relative-base=. "${expdir:-$exp}") # one name for one folder
+exp=$(realpath -ms --relative-base=. "${expdir:-$exp}") # one name for one folder
 shipped=egs2/librispeech/asr1/baseline
 if [ "$general" = auto ]; then
     if [ -n "$LIBRISPEECH" ] && [ "$preset" != tiny ]; then

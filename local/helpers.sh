@@ -34,7 +34,7 @@ same_options() { # same_options FILE NAME=VALUE…: results below are of one set
     echo "$*" >"$file"
 }
 sum_of() { # sum_of FILE…: a number that changes with them; what is not there is empty
-    cat "$@" 2>/dev/null | cksum | cut -d ' ' -f 1
+    { cat "$@" 2>/dev/null || true; } | cksum | cut -d ' ' -f 1
 }
 need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; first do the same with --stage $2 --stop_stage $2"
@@ -50,19 +50,22 @@ forget_commands() { # those that this run will give again; other domains' stay
         >"$exp/commands.log.tmp" || true
     mv "$exp/commands.log.tmp" "$exp/commands.log"
 }
-stop_jobs() { # and all that they run
+stop_jobs() { # and all that they run; waits until they have cleared up
     local job
+    trap '' HUP INT TERM # a second signal must not cut this short
     for job in $(jobs -rp); do kill -- "-$job" 2>/dev/null || true; done
+    trap - HUP INT TERM # but may end the waiting
+    wait
 }
 end_with_jobs() { # from here on this shell does not end without its jobs
+    local off='trap "" HUP INT TERM QUIT; exit'
     trap stop_jobs EXIT
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    # shellcheck disable=SC2064  # now
+    trap "$off 129" HUP && trap "$off 130" INT && trap "$off 131" QUIT && trap "$off 143" TERM
 }
 job() { # job COMMAND…: run it in a process group of its own, which a signal can end
     set -m
-    "$@" &
+    "$@" </dev/null & # who reads a terminal in the background waits for ever
     set +m
     wait $!
 }

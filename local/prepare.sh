@@ -3,7 +3,7 @@
 
 prepare_data() { # stage 1
     local limit=() speeds=true domain source part
-    if [ "$resume" = false ] && [ "$stop_stage" -ge 7 ]; then forget_commands; fi
+    [ "$resume" = true ] || forget_commands
     if [ "$preset" = tiny ]; then # a few utterances of each set
         limit=(--limit 16) speeds=false
     fi

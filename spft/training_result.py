@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 from spft.checkpoint import read_config, read_weights, write_weights
 from spft.errors import UserError
@@ -21,22 +21,24 @@ def replaced(out: Path) -> Iterator[None]:
 
     It comes back if nothing was trained, as where an option is wrong.
     """
-    old = out.with_name(f"{out.name}.old")
-    begun = any(
-        (out / name).exists() for name in ("model.safetensors", "checkpoint.pth")
+    old, made = (
+        out.with_name(f"{out.name}.old"),
+        ("model.safetensors", "checkpoint.pth"),
     )
-    if old.exists() and not begun:  # killed before it could come back
-        shutil.rmtree(out, ignore_errors=True)
-        old.rename(out)
+
+    def bring_back() -> None:
+        if old.exists() and not any((out / name).exists() for name in made):
+            shutil.rmtree(out, ignore_errors=True)
+            old.rename(out)
+
+    bring_back()  # after a kill
     if (out / "model.safetensors").exists():
         shutil.rmtree(old, ignore_errors=True)
         out.rename(old)
     try:
         yield
     except BaseException:
-        if old.exists() and not (out / "checkpoint.pth").exists():
-            shutil.rmtree(out, ignore_errors=True)
-            old.rename(out)
+        bring_back()
         raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -57,12 +59,12 @@ def repair(out: Path, criterion: list[str]) -> bool:
     import torch
     from espnet2.train.reporter import Reporter
 
-    try:
-        checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError):
+    if not is_zipfile(out / "checkpoint.pth"):  # half-written
+        print(f"warning: {out}: ended while it was saved; begins anew", file=sys.stderr)
         for path in out.glob("*.pth"):
             path.unlink()
         return False
+    checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
     reporter = Reporter()
     reporter.load_state_dict(checkpoint["reporter"])
     last = out / f"{reporter.get_epoch()}epoch.pth"

@@ -34,6 +34,12 @@ def test_help_names_every_option_and_stage(recipe):
         assert re.search(rf"^ +{stage}  \S", shown, re.M)
 
 
+def test_a_sum_of_what_is_not_there():
+    call = "set -euo pipefail; . local/helpers.sh; a=$(sum_of no/such/file); echo $a"
+    done = subprocess.run(["bash", "-c", call], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0 and done.stdout
+
+
 def test_every_method_has_a_row_in_the_report():
     from spft.scoring.collect import SYSTEMS as ROWS
 

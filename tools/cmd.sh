@@ -52,8 +52,8 @@ missing() { # the shards that are not done, one a line
 }
 run_local() { # run_local SHARD…
     # shellcheck disable=SC2016  # expanded by the job
-    printf '%s\n' "$@" | log=$log xargs -P "$at_once" -I SHARD env JOB=SHARD bash -c \
-        '{ '"$command"'; } >"$log/$JOB.log" 2>&1 && touch "$log/$JOB.done"' || true
+    printf '%s\n' "$@" | log=$log command=$command xargs -P "$at_once" -n 1 bash -c \
+        'JOB=$1; { eval "$command"; } >"$log/$JOB.log" 2>&1 && touch "$log/$JOB.done"' - || true
 }
 run_slurm() { # run_slurm SHARD…
     local list script

@@ -20,7 +20,7 @@ from spft.errors import UserError, run
 
 # Folders of exp/ and data/ beside those of domains; presets have one each as well.
 RESERVED = {"base", "baseline", "general", "librispeech", "log", "real", "report"}
-RESERVED |= {"routes", "studies"}
+RESERVED |= {"baseline_ctc", "baseline_text", "routes", "studies"}
 LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from spft import synth
-from spft.data.entities import read_entities
+from spft.data.entities import check_span, read_entities
 from spft.data.kaldi import write_data_dir
 from spft.data.normalize import normalize, spell_out
 from spft.data.table import read_table
@@ -98,6 +98,9 @@ def main() -> None:
         utterances = list(read_text(args.text, args.voices or engine.voices))
         if (beside := args.text.parent / "entities").exists():
             entities = read_entities(beside)
+            for u in utterances:
+                for entity in entities.get(u.id, ()):
+                    check_span(entity, u.text, u.origin)
     check(utterances, engine.voices)
     conditions = synth.Conditions(
         snr=tuple(args.snr),
@@ -193,10 +196,11 @@ def check(utterances: list[Reading], voices: tuple[str, ...]) -> None:
             )
         if not 0.5 <= u.rate <= 2.0:
             raise UserError(f"{u.origin}: rate {u.rate}; must be between 0.5 and 2")
-        if u.id in seen or "/" in u.id:
-            why = f"is also in {seen[u.id]}" if u.id in seen else "has a slash"
+        key = u.id.casefold()  # sclite does not tell apart what differs by case alone
+        if key in seen or "/" in u.id:
+            why = f"is also in {seen[key]}" if key in seen else "has a slash"
             raise UserError(f"{u.origin}: id {u.id} {why}; rename it")
-        seen[u.id] = u.origin
+        seen[key] = u.origin
 
 
 def synthesize(

@@ -166,11 +166,17 @@ def launch(launcher: list[str], command: list[str]) -> None:
     # The baseline's CTC part, for one, leaves the projector's residual out of its loss.
     command += ["--unused_parameters", "true"]
     try:
-        done = subprocess.run([*launcher, "-m", "spft.train_worker", *command])
+        process = subprocess.Popen([*launcher, "-m", "spft.train_worker", *command])
     except FileNotFoundError:
         raise UserError(f"--launcher: no command {launcher[0]!r}") from None
-    if done.returncode:
-        raise UserError(f"{launcher[0]} ended with {done.returncode}; see above")
+    try:
+        process.wait()
+    except BaseException:
+        process.terminate()  # killed, it could not end its workers
+        process.wait()
+        raise
+    if process.returncode:
+        raise UserError(f"{launcher[0]} ended with {process.returncode}; see above")
 
 
 def check_keys(stage: dict, parser: argparse.ArgumentParser, files: str) -> None:

@@ -24,8 +24,8 @@ def read_file(path: Path, *, audio: bool) -> list[Utterance]:
     """
     utterances = []
     for where, row in read_jsonl(path, ("id", "text") + ("speaker",) * audio):
-        for key in ("id", "speaker"):
-            if not re.fullmatch(r"[^\s/]+", str(row.get(key, "none"))):
+        for key in ("id", *(("speaker",) * audio)):
+            if not re.fullmatch(r"[^\s/]+", str(row[key])):
                 raise UserError(
                     f"{where}: {key} {row[key]!r}: white space or a slash in it"
                 )
