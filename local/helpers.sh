@@ -51,11 +51,13 @@ forget_commands() { # those that this run will give again; other domains' stay
     mv "$exp/commands.log.tmp" "$exp/commands.log"
 }
 stop_jobs() { # and all that they run; waits until they have cleared up
-    local job
+    local job jobs
     trap '' HUP INT TERM # a second signal must not cut this short
-    for job in $(jobs -rp); do kill -- "-$job" 2>/dev/null || true; done
+    mapfile -t jobs < <(jobs -rp)
+    for job in "${jobs[@]}"; do kill -- "-$job" 2>/dev/null || true; done
     trap - HUP INT TERM # but may end the waiting
-    wait
+    # For these alone: what reads the output of this shell ends after it.
+    for job in "${jobs[@]}"; do wait "$job" || true; done
 }
 end_with_jobs() { # from here on this shell does not end without its jobs
     local off='trap "" HUP INT TERM QUIT; exit'
