@@ -21,10 +21,8 @@ def replaced(out: Path) -> Iterator[None]:
 
     It comes back if nothing was trained, as where an option is wrong.
     """
-    old, made = (
-        out.with_name(f"{out.name}.old"),
-        ("model.safetensors", "checkpoint.pth"),
-    )
+    old = out.with_name(f"{out.name}.old")
+    made = ("model.safetensors", "checkpoint.pth")
 
     def bring_back() -> None:
         if old.exists() and not any((out / name).exists() for name in made):

@@ -40,6 +40,13 @@ def test_a_sum_of_what_is_not_there():
     assert done.returncode == 0 and done.stdout
 
 
+def test_names_that_no_domain_may_have():
+    from spft.bin.new_domain import RESERVED
+
+    (pattern,) = re.findall(r"domain =~ (\^\(base\S+)", (ROOT / "run.sh").read_text())
+    assert all(re.match(pattern, name) for name in RESERVED - {"librispeech"})
+
+
 def test_every_method_has_a_row_in_the_report():
     from spft.scoring.collect import SYSTEMS as ROWS
 

@@ -26,9 +26,8 @@ def mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> floa
     if not refs.keys() == hyps_a.keys() == hyps_b.keys():
         raise UserError("systems scored on different utterances; score them again")
     differences = _differences(refs, hyps_a, hyps_b)
-    if (
-        _has_sctk() and len(set(differences)) > 1
-    ):  # of equal ones it takes any for chance
+    # sctk takes equal differences, however many, for chance.
+    if _has_sctk() and len(set(differences)) > 1:
         return _sctk_mapsswe(refs, hyps_a, hyps_b)
     return _mapsswe(differences)
 
