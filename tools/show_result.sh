@@ -30,8 +30,8 @@ for system in "${exp}"/*/*/; do
     fi
     for result in "${system}"/decode_*/*/score_entity/result.txt; do
         [ -e "${result}" ] || continue
-        # A set without entities has only the head.
-        [ "$(grep -c '^|' "${result}")" -gt 2 ] || continue
+        # A set without entities has only the head and an empty sum.
+        [ "$(grep -c '^|' "${result}")" -gt 3 ] || continue
         found=true
         dataset=${result#"${exp}/"}
         printf '\n### EER of %s\n\n' "${dataset%/score_entity/*}"

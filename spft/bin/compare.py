@@ -5,11 +5,12 @@
 
 Each row is a folder, or NAME=FOLDER, with ``decode_<tag>/<set>/score.json`` (the second
 pass if there is one, else with LMs, else plain), that a stage was trained into or that
-holds a folder of each stage; or it is such a ``decode_<tag>``. The first is what the
-others are tested against.
+holds a folder of each stage; or it is such a ``decode_<tag>``, which compares what was
+decoded differently. The first is what the others are tested against.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -70,6 +71,7 @@ def main() -> None:
     tables = {}
     for name in args.set:
         decodes = [find_decode(folder, name) for folder in rows.values()]
+        refuse_mixed(rows, decodes)
         tables[name] = filled(
             [
                 [row, *row_cells(folder, decode, decodes[0])]
@@ -123,6 +125,24 @@ def find_decode(row: Path, name: str) -> Path:
         f"{row}: no decode of {name} in it has scores; run spft.bin.decode and "
         "spft.bin.score first"
     )
+
+
+def refuse_mixed(rows: Mapping[str, Path], decodes: Sequence[Path]) -> None:
+    """See that rows whose decodes were found, not named, were decoded alike.
+
+    Raises:
+        UserError: they were not: a second pass is no gain of training.
+    """
+    tags = {
+        name: decode.parent.name
+        for (name, folder), decode in zip(rows.items(), decodes, strict=True)
+        if decode.parent != folder
+    }
+    if len(set(tags.values())) > 1:
+        found = ", ".join(f"{name} {tag}" for name, tag in tags.items())
+        raise UserError(
+            f"--rows: decoded differently ({found}); name the decode_<tag> of each"
+        )
 
 
 def row_cells(row: Path, decode: Path, first: Path) -> list[str]:

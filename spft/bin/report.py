@@ -105,13 +105,14 @@ def commands_section(exp: Path, domains: list[str], log: Path | None = None) -> 
         return f"## Commands\n\nNone were logged in `{path}`."
     found = {folder.parts[-3] for folder in exp.glob("*/*/decode_*")}
 
-    def names(line: str, names: set[str]) -> bool:
-        return any(re.search(f"/{re.escape(name)}[_/]", line) for name in names)
-
+    # The longest first: a name may begin another.
+    known = sorted(found | set(domains), key=len, reverse=True)
+    domain = re.compile(f"/({'|'.join(map(re.escape, known))})[_/]")
     # A command that was given again had little to do the next time.
     kept: dict[str, tuple[int, str]] = {}
     for line in path.read_text("utf-8").splitlines():
-        if names(line, set(domains)) or not names(line, found):
+        named = set(domain.findall(line))
+        if not named or named & set(domains):
             command, seconds = re.fullmatch(r"(.*?)(?: *# (\d+) s)?", line).groups()
             kept[command] = max(kept.get(command, (0, "")), (int(seconds or 0), line))
     lines = [line for _, line in kept.values()]
@@ -119,8 +120,11 @@ def commands_section(exp: Path, domains: list[str], log: Path | None = None) -> 
 
 
 def domain_section(exp: Path, domain: str, results: list) -> str:
-    """The comparison of one domain's systems, and ESPnet's table of all its decodes."""
-    from spft.scoring.collect import read_json
+    """The comparison of one domain's systems, and ESPnet's table of all its decodes.
+
+    Without what was made of another baseline or other data than today's.
+    """
+    from spft.scoring.collect import DEFAULT_ROWS, outdated, read_json
     from spft.scoring.table import (
         HEADER,
         espnet_table,
@@ -133,8 +137,15 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
 
     found = sorted((exp / domain).glob("*/decode_*/*/score.json"))
     decodes = {
-        str(path.parent.relative_to(exp / domain)): read_json(path) for path in found
+        str(path.parent.relative_to(exp / domain)): read_json(path)
+        for path in found
+        if not outdated(path.parents[1] / "decode.json")
     }
+    stages = [
+        folder
+        for folder in sorted((exp / domain).glob("*"))
+        if not outdated(folder / "settings.json")
+    ]
     with_words = {name: s for name, s in decodes.items() if s.get("wer") is not None}
     parts = [
         f"## {domain}",
@@ -142,7 +153,14 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
         format_table(HEADER, table_cells(results)),
         footnotes(results),
     ]
-    if cells := training_cells(sorted((exp / domain).glob("*"))):
+    missing = [
+        row.label
+        for row in DEFAULT_ROWS
+        if outdated(row.folder(exp, domain) / "decode.json")
+    ]
+    if missing:
+        parts.append(f"Without {', '.join(missing)}: made of another baseline or data.")
+    if cells := training_cells(stages):
         parts += [f"### Training of {domain}", format_table(TRAINING_HEADER, cells)]
     if line := prompt_line(exp / domain / "prompt_map.json"):
         parts.append(line)
@@ -154,11 +172,11 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
 def seeds_section(exps: list[Path], domain: str, general: str) -> str:
     """Each system's error rates under all seeds."""
     from spft.scoring.collect import collect
-    from spft.scoring.seeds import HEADER, seed_cells
+    from spft.scoring.seeds import HEADER, NOTE, seed_cells
     from spft.scoring.table import format_table
 
     rows = seed_cells([collect(exp, domain, general) for exp in exps])
-    return f"## Seeds of {domain}\n\n{format_table(HEADER, rows)}"
+    return f"## Seeds of {domain}\n\n{format_table(HEADER, rows)}\n\n{NOTE}"
 
 
 def test_set_line(scores: dict) -> str:

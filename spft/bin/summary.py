@@ -77,10 +77,9 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
     """One row a system, two columns a domain, and the general WER of all domains.
 
     Columns without a figure are left out. Behind a figure stands its change against the
-    first system's, in percent: of the WER as the report has it, of the EER as its two
-    decimals tell.
+    first system's, in percent, as the report has it.
     """
-    from spft.scoring.table import NOTHING, format_table
+    from spft.scoring.table import HEADER, NOTHING, format_table
 
     columns = [
         (domain, measure)
@@ -89,13 +88,12 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
         if any(row[measure] != NOTHING for row in rows.values())
     ]
     systems = dict.fromkeys(system for rows in found.values() for system in rows)
-    missing = dict.fromkeys((*MEASURES, "Δ rel.", "general WER"), NOTHING)
+    missing = dict.fromkeys(HEADER, NOTHING)
     cells = []
     for system in systems:
         rows = {domain: found[domain].get(system, missing) for domain in found}
         line = [
-            rows[domain][measure]
-            + change(rows[domain], next(iter(found[domain].values())), measure)
+            rows[domain][measure] + change(rows[domain], measure)
             for domain, measure in columns
         ]
         general = " / ".join(row["general WER"] for row in rows.values())
@@ -104,18 +102,13 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
     return format_table(["system", *names, f"general WER ({' / '.join(found)})"], cells)
 
 
-def change(row: dict[str, str], base: dict[str, str], measure: str) -> str:
-    """Relative change of a figure, in brackets; empty of the base's own."""
+def change(row: dict[str, str], measure: str) -> str:
+    """Relative change of a figure, in brackets; empty where the report has none."""
     from spft.scoring.table import NOTHING
 
-    if row[measure] == base[measure] or NOTHING in (row[measure], base[measure]):
+    if row[f"Δ {measure}"] == NOTHING:
         return ""
-    value, start = (float(cells[measure].rstrip("*†")) for cells in (row, base))
-    if not start:
-        return ""
-    exact = measure == "WER" and row["Δ rel."] != NOTHING
-    percent = float(row["Δ rel."]) if exact else 100 * (value / start - 1)
-    whole = round(percent)
+    whole = round(float(row[f"Δ {measure}"]))
     return f" ({whole:+d} %)" if whole else " (±0 %)"
 
 

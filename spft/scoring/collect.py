@@ -84,7 +84,7 @@ class RowScores:
         scores: ``score.json`` of the domain's test set.
         general: ``score.json`` of the general-domain test set.
         weights: chosen on the development set.
-        wer_change: relative to the base row, in percent.
+        wer_change, eer_change: relative to the base row, in percent.
         p_wer, p_eer: of the difference from the base row.
         p_wer_versus, p_eer_versus: of the difference from the row ``versus``.
         p_wer_untuned, p_eer_untuned: of the difference from the row ``untuned``.
@@ -95,6 +95,7 @@ class RowScores:
     general: dict | None = None
     weights: dict = field(default_factory=dict)
     wer_change: float | None = None
+    eer_change: float | None = None
     p_wer: float | None = None
     p_eer: float | None = None
     p_wer_versus: float | None = None
@@ -117,10 +118,7 @@ def collect(
     test = f"{domain}_test"
     by_key = {row.key: row for row in rows}
     for row in rows:
-        made_of = (read_json(row.folder(exp, domain) / "decode.json") or {}).get(
-            "sha256"
-        )
-        if other := changed(made_of or {}):
+        if other := outdated(row.folder(exp, domain) / "decode.json"):
             del by_key[row.key]
             print(f"{domain}: without {row.label}, made when {other} was another one")
     if rows[0].key not in by_key:
@@ -141,8 +139,13 @@ def collect(
         )
     # What a run went without has no row; the base always has, for it is compared with.
     results = results[:1] + [r for r in results[1:] if r.scores is not None]
-    base = (results[0].scores or {}).get("wer")
-    return results[:1] + [_with_change(result, base) for result in results[1:]]
+    base = results[0].scores or {}
+    return results[:1] + [_with_changes(result, base) for result in results[1:]]
+
+
+def outdated(report: Path) -> str | None:
+    """What is another one today than when ``decode.json`` or ``settings.json`` says."""
+    return changed((read_json(report) or {}).get("sha256", {}))
 
 
 def _collect_row(
@@ -182,11 +185,13 @@ def _collect_row(
     )
 
 
-def _with_change(result: RowScores, base: float | None) -> RowScores:
-    wer = (result.scores or {}).get("wer")
-    if wer is None or not base:
-        return result
-    return replace(result, wer_change=100 * (wer - base) / base)
+def _with_changes(result: RowScores, base: dict) -> RowScores:
+    changes = {}
+    for name in ("wer", "eer"):
+        rate, start = result.scores.get(name), base.get(name)
+        if rate is not None and start:
+            changes[f"{name}_change"] = 100 * (rate - start) / start
+    return replace(result, **changes)
 
 
 def compare_wer(a: Path, b: Path) -> float | None:

@@ -4,9 +4,19 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 
 from spft.errors import UserError
-from spft.scoring.collect import RowScores
+from spft.scoring.collect import REFERENCE, SYSTEMS, RowScores
+from spft.scoring.table import NOTHING, probability
 
-HEADER = ("system", "WER", "mean ± sd", "EER", "mean ± sd")
+MEASURES = ("wer", "eer")
+HEADER = ("system",) + tuple(
+    cell
+    for name in MEASURES
+    for cell in (name.upper(), "mean ± sd", "p to base", f"p to {SYSTEMS[REFERENCE]}")
+)
+NOTE = (
+    f"p: of each seed, against base and {SYSTEMS[REFERENCE]} of the same seed and "
+    "decoding, by the tests of the tables above."
+)
 
 
 def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
@@ -26,9 +36,17 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
         row = found[0][key].row
         if row.system == "first_pass" or (row.system, row.tag) == ("base", "plain"):
             continue
-        scores = [rows[key].scores for rows in found]
-        rates = (_rates([s[name] for s in scores]) for name in ("wer", "eer"))
-        cells.append([found[0][key].row.label, *(c for pair in rates for c in pair)])
+        results = [rows[key] for rows in found]
+        line = [row.label]
+        for name in MEASURES:
+            line += _rates([result.scores[name] for result in results])
+            line += [
+                ", ".join(map(probability, ps))
+                if any(p is not None for p in ps)
+                else NOTHING
+                for ps in zip(*(_probabilities(r, name) for r in results), strict=True)
+            ]
+        cells.append(line)
     if not cells:
         raise UserError(
             "--seeds: no adapted system has scores in all; name experiments that were "
@@ -37,8 +55,20 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
     return cells
 
 
+def _probabilities(
+    result: RowScores, measure: str
+) -> tuple[float | None, float | None]:
+    """Of the difference from base and plain tuning, the decoding the same."""
+    row = result.row
+    base = "" if row.tag == "plain" else "_untuned"
+    to_base = getattr(result, f"p_{measure}{base}")
+    if row.system in ("base", REFERENCE):  # its ``versus`` is another decoding
+        return to_base, None
+    return to_base, getattr(result, f"p_{measure}_versus")
+
+
 def _rates(values: Sequence[float | None]) -> tuple[str, str]:
     if None in values:
-        return "–", "–"
+        return NOTHING, NOTHING
     each = ", ".join(f"{value:.2f}" for value in values)
     return each, f"{mean(values):.2f} ± {stdev(values):.2f}"

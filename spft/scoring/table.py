@@ -8,8 +8,9 @@ from spft.scoring.significance import DRAWS, mapsswe_tool
 HEADER = (
     "system",
     "WER",
-    "Δ rel.",
+    "Δ WER",
     "EER",
+    "Δ EER",
     "EER seen",
     "EER unseen",
     "general WER",
@@ -34,7 +35,7 @@ def footnotes(results: Sequence[RowScores]) -> str:
         if (other := rows.get(row.versus))
     )
     lines = [
-        "WER, EER (entity error rate) and changes are in percent. Δ rel.: WER against "
+        "WER, EER (entity error rate) and changes are in percent; Δ: relative to "
         f"{results[0].row.label}. EER seen and unseen: of entities that do and do not "
         "occur in the adaptation text.",
         "",
@@ -65,19 +66,26 @@ def against_untuned(results: Sequence[RowScores]) -> list[str]:
 
 
 def gap_closed(results: Sequence[RowScores]) -> list[str]:
-    """A line on how far text alone goes towards adaptation with audio, if it can."""
-    wers = {(r.row.system, r.row.tag): r.scores["wer"] for r in results if r.scores}
-    base, shares = wers.get(("base", "plain")), []
-    for row in (result.row for result in results):
-        wer, best = wers.get((row.system, row.tag)), wers.get((UPPER, row.tag))
-        if None in (base, wer, best) or best >= base:
+    """A line on how far text alone goes towards adaptation with audio, if that helps.
+
+    Of each decoding in which tuning on audio is significantly ahead of the base.
+    """
+    found = {(r.row.system, r.row.tag): r for r in results if r.scores}
+    shares = []
+    for (system, tag), result in found.items():
+        base, upper = found.get(("base", tag)), found.get((UPPER, tag))
+        if base is None or upper is None or system in ("base", "first_pass", UPPER):
             continue
-        if row.key != "base" and row.system not in ("first_pass", UPPER):
-            shares.append(f"{row.label} {100 * (base - wer) / (base - best):.0f} %")
+        wer, start, best = (r.scores["wer"] for r in (result, base, upper))
+        p = upper.p_wer if tag == "plain" else upper.p_wer_untuned
+        if p is not None and p < 0.05 and best < start:
+            shares.append(
+                f"{result.row.label} {100 * (start - wer) / (start - best):.0f} %"
+            )
     if not shares:
         return []
-    text = f"Share of what {SYSTEMS[UPPER]} wins from base, the decoding the same: "
-    return ["", text + ", ".join(shares) + "."]
+    text = f"Share of what {SYSTEMS[UPPER]} wins from base decoded in the same way"
+    return ["", f"{text}, where that is significant: {', '.join(shares)}."]
 
 
 def number(value: float | None, form: str = ".2f") -> str:
@@ -104,6 +112,7 @@ def _cells(result: RowScores) -> list[str]:
         number(scores.get("wer")) + wer_marks,
         number(result.wer_change, "+.1f"),
         number(scores.get("eer")) + eer_marks,
+        number(result.eer_change, "+.1f"),
         number(scores.get("eer_seen")),
         number(scores.get("eer_unseen")),
         number(general.get("wer")),

@@ -154,7 +154,8 @@ def _cells(counts: WordCounts, percent: bool) -> list[float]:
 def _line(
     name: str, cells: list[float], width: int, fractions: bool, mean: bool
 ) -> str:
-    sizes = "".join(f"{c:6.1f}" if mean else f"{c:6d}" for c in cells[:2])
+    sentences, words = (f"{c:.1f}" if mean else str(c) for c in cells[:2])
+    sizes = f"{sentences:>6} {words:>5}"
     rest = " ".join(f"{c:6.1f}" if fractions else f"{c:6d}" for c in cells[2:])
     return f"| {name:<{width}} |{sizes} | {rest[2:]} |"
 

@@ -1,6 +1,7 @@
 """The table of variants."""
 
 import json
+import shutil
 
 import pytest
 
@@ -51,6 +52,17 @@ def test_a_row_for_each_variant(rows, tmp_path, monkeypatch, capsys):
         cells[3][0] == "thirty" and cells[3][4] == "0.00"
     )  # one error is no significance
     assert "16.67" in capsys.readouterr().out
+
+
+def test_rows_that_were_decoded_differently(rows, tmp_path, monkeypatch):
+    shutil.copytree(rows[1] / "decode_plain", rows[1] / "decode_second")
+    words = ["compare", "--set", "dev", "--out", str(tmp_path / "out.md"), "--rows"]
+    monkeypatch.setattr("sys.argv", [*words, *map(str, rows)])
+    with pytest.raises(UserError, match="no prompt decode_plain, d 30 decode_second"):
+        compare.main()
+    named = [str(rows[0]), f"d={rows[1] / 'decode_second'}"]  # on purpose
+    monkeypatch.setattr("sys.argv", [*words, *named])
+    compare.main()
 
 
 def test_two_rows_of_one_name(rows, tmp_path, monkeypatch):

@@ -100,7 +100,7 @@ def test_report(tree, monkeypatch, capsys):
     assert cells[1].endswith("***†††")
     assert cells[2].startswith("-9")
     assert cells[3].endswith("***†††")
-    assert cells[7] == "lm 0.25, length 1"
+    assert cells[8] == "lm 0.25, length 1"
     assert rows["no prompt"].count("***") == 2
     assert "†" not in rows["no prompt"]
     assert "*" not in rows["base"]
@@ -167,10 +167,10 @@ def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
         summary.main()
 
 
-def test_changes_against_nothing():
-    base = {"WER": "0.00", "EER": "0.00", "Δ rel.": "–"}
-    row = {"WER": "1.50*", "EER": "2.00", "Δ rel.": "–"}
-    assert summary.change(row, base, "WER") == summary.change(row, base, "EER") == ""
+def test_changes_are_those_of_the_report():
+    row = {"WER": "1.50*", "Δ WER": "–", "EER": "2.00", "Δ EER": "-91.53"}
+    assert summary.change(row, "WER") == ""  # of nothing there is no share
+    assert summary.change(row, "EER") == " (-92 %)"
 
 
 def test_missing_domain_is_one_line(tree, monkeypatch):
@@ -197,22 +197,26 @@ def test_rows_may_be_any_systems(tree):
     results = collect(tree / "exp", "music", "no_such_set", rows)
     assert results[1].p_wer < 0.001
     assert results[1].wer_change > 100
-    assert [row[6] for row in table_cells(results)] == ["–", "–"]
+    assert results[1].eer_change > 20
+    assert [row[7] for row in table_cells(results)] == ["–", "–"]
 
 
 def test_share_of_what_audio_would_win():
-    def row(key, wer):
-        return RowScores(SystemRow(key, key, key, "plain", None), {"wer": wer})
+    def row(system, wer, tag="plain", **p):
+        name = f"{system}_{tag}"
+        return RowScores(SystemRow(name, name, system, tag), {"wer": wer}, **p)
 
     rows = [row("base", 10.0), row("no_prompt", 9.0), row("soft_prompt", 8.0)]
     assert gap_closed(rows) == []
-    again = [
-        RowScores(SystemRow(f"{s}_second", f"{s} + second", s, "second"), {"wer": wer})
-        for s, wer in (("base", 8.0), ("tts", 5.0))
-    ]
-    line = gap_closed([*rows, row("tts", 6.0), *again])[-1]
-    assert line.endswith(": no_prompt 25 %, soft_prompt 50 %, base + second 40 %.")
-    assert gap_closed([*rows, row("tts", 10.5)]) == []  # audio does not win anything
+    second = [row("base", 8.0, "second"), row("no_prompt", 7.0, "second")]
+    found = [row("tts", 6.0, p_wer=0.01)]
+    found += [row("tts", 5.5, "second", p_wer=0.001, p_wer_untuned=0.02)]
+    line = gap_closed([*rows, *second, *found])[-1]
+    assert line.endswith(
+        ": no_prompt_plain 25 %, soft_prompt_plain 50 %, no_prompt_second 40 %."
+    )
+    for upper in (row("tts", 10.5, p_wer=0.01), row("tts", 9.9, p_wer=0.3)):
+        assert gap_closed([*rows, upper]) == []  # audio does not win anything
 
 
 def test_other_references_are_refused(tree, tmp_path):
@@ -240,6 +244,7 @@ def test_show_result(tree):
     assert row.count("|") == 10
     assert f"|{scores['wer']:.1f}|{scores['ser']:.1f}|" in row
     assert "### EER of music/base/decode_plain/music_test" in lines
+    assert not any("general_test" in x for x in lines if x.startswith("###"))
     assert any(line.startswith("|Sum/Avg|60|") for line in lines)
     done = subprocess.run([script, "adapt"], cwd=tree, capture_output=True, text=True)
     assert done.returncode == 1
@@ -266,14 +271,15 @@ def test_same_report_without_sctk(tree, tmp_path, monkeypatch):
 
 
 def test_commands_of_other_domains_are_left_out(tree):
-    other = tree / "exp" / "my_medical" / "base" / "decode_plain"
-    other.mkdir(parents=True)
+    for name in ("my_medical", "music_live"):  # of one the name begins as here
+        (tree / "exp" / name / "base" / "decode_plain").mkdir(parents=True)
     lines = ["cp -r shipped exp/baseline", "egs2/my_medical/asr1/local/data.sh"]
     lines += ["train --out exp/music/prompt", "train --out exp/my_medical/prompt"]
+    lines += ["decode --data data/music_live_test"]
     log = "".join(f"{line} # {i} s\n" for i, line in enumerate([*lines, lines[2]]))
     (tree / "exp" / "commands.log").write_text(log)
     section = report.commands_section(tree / "exp", ["music"])
-    assert section.splitlines()[3:-1] == [f"{lines[0]} # 0 s", f"{lines[2]} # 4 s"]
+    assert section.splitlines()[3:-1] == [f"{lines[0]} # 0 s", f"{lines[2]} # 5 s"]
 
 
 def test_run_sh_keeps_the_commands_of_other_domains(tmp_path):
@@ -309,6 +315,10 @@ def test_rows_of_another_baseline_are_left_out(tree, monkeypatch, capsys):
     rows = {r.row.key: r for r in collect(exp, "music", "general_test")}
     assert rows.keys() == {"base", "soft_prompt"}
     assert rows["soft_prompt"].p_wer_versus is None, "nothing to compare with"
+    run_report(tree, monkeypatch, "--domains", "music")
+    text = (tree / "RESULTS.md").read_text()
+    assert "\nWithout no prompt: made of another baseline or data.\n" in text
+    assert "|no_prompt/decode_plain" not in text
     shown = capsys.readouterr().out
     assert "without no prompt, made when exp/baseline/model.safetensors" in shown
     start[str(exp / "baseline/model.safetensors")] = sha256(

@@ -24,7 +24,19 @@ def test_mean_and_deviation_of_what_a_seed_changes():
     assert cells[:2] == ["no prompt", "18.00, 19.00, 18.50"]
     values = [18.0, 19.0, 18.5]
     assert cells[2] == f"{mean(values):.2f} ± {stdev(values):.2f}"
-    assert cells[3:] == ["–", "–"]
+    assert cells[3:] == ["–"] * 6
+
+
+def test_each_seed_is_tested_against_its_own_base_and_plain_tuning():
+    row = SystemRow("soft_second", "soft", "soft_prompt", "second", "no_second", "b")
+    seeds = [
+        [RowScores(row, {"wer": 18.0, "eer": 25.0}, p_wer=1e-9, p_eer=1e-9,
+                   p_wer_versus=p / 2, p_eer_versus=0.5, p_wer_untuned=p)]
+        for p in (0.04, 0.0004)
+    ]  # fmt: skip
+    (cells,) = seed_cells(seeds)
+    assert cells[3:5] == ["0.040, < 0.001", "0.020, < 0.001"]
+    assert cells[7:] == ["–", "0.500, 0.500"]
 
 
 def test_rows_that_not_all_have_are_left_out():

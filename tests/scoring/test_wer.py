@@ -52,6 +52,13 @@ def test_own_report_has_sclites_tables_and_alignments(tmp_path, monkeypatch, cap
         assert not (tmp_path / "own" / f"result.{suffix}").exists()
 
 
+def test_large_sets_keep_their_columns_apart():
+    counts = wer.WordCounts(2620, 120_000, 110_000, 8000, 2000, 1000, 2600)
+    for percent in (True, False):
+        for row in tables(wer.summary_table({"all": counts}, percent))[1:]:
+            assert len(row) == 9 and row[2] in ("120000", "120000.0", "0.0"), row
+
+
 def test_counts_and_what_espnet_users_grep(tmp_path):
     counts = score_wer(REFS, HYPS, SPEAKERS, tmp_path)
     assert (counts.sentences, counts.words, counts.sentence_errors) == (4, 14, 4)
