@@ -38,10 +38,10 @@ def read_yaml(path: str | Path) -> dict:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """YAML 1.1's, to which 1e-3 without a point is a word; here it is a number."""
+        """YAML 1.1's, to which 1e-3 and 1.5e3 are words; here they are numbers."""
 
-    number = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, "-+0123456789")
+    number = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, "-+.0123456789")
     try:
         found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except (FileNotFoundError, IsADirectoryError):

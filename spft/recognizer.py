@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from spft.adapt.soft_prompt import SoftPrompt
 from spft.checkpoint import load_model, switch_model
+from spft.data.normalize import normalize
 from spft.data.speech import SpeechSource, Waveforms
 from spft.encoder.encoders import CachedEncoder
 from spft.encoder.moonshine import Moonshine
@@ -19,8 +20,9 @@ from spft.prefix import Prefix
 from spft.pretrained import resolve
 from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig
-from spft.search.ctc import CTCPrefixScorer, Spelling
+from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.hypothesis import Hypothesis
+from spft.search.judges import score_by_llm, score_tokens
 from spft.search.neural_lm import NeuralLM
 from spft.search.ngram import NgramLM
 from spft.search.phrases import Phrases
@@ -125,7 +127,6 @@ class Recognizer:
             name: for the progress bar; None shows none.
         """
         config = self.config
-        external = {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()}
         search_config = BeamSearchConfig(
             beam=config.beam,
             length_penalty=config.length_penalty,
@@ -141,34 +142,96 @@ class Recognizer:
         ) as bar:
             for i in range(0, len(order), config.batch_size):
                 batch = order[i : i + config.batch_size]
-                frames, lengths = self.encode([speech.load(u) for u in batch])
-                first_pass = speech.transcripts(batch)
-                prefix, limits = self.prefix(frames, lengths, first_pass)
-                search = BeamSearch(
-                    self.llm.model,
-                    self.llm.bos,
-                    self.llm.eos,
-                    self._ctc(frames, lengths) | external,
-                    search_config,
-                )
-                found = search(prefix, limits)
-                if config.first_pass_weight and self.asr:
-                    found = [
-                        self._rescore(
-                            nbest, f[:n], template, speech.first_pass_scores[u]
-                        )
-                        for u, f, n, template, nbest in zip(
-                            batch,
-                            frames,
-                            lengths.tolist(),
-                            speech.written(batch),
-                            found,
-                            strict=True,
-                        )
-                    ]
+                found = self._search(batch, speech, weights, search_config)
                 results |= zip(batch, found, strict=True)
                 bar.update(len(batch))
         return results
+
+    @torch.inference_mode()
+    def _search(
+        self,
+        names: list[str],
+        speech: SpeechSource | Waveforms,
+        weights: dict[str, float],
+        search_config: BeamSearchConfig,
+    ) -> list[list[Hypothesis]]:
+        """N-best lists of one batch."""
+        frames, lengths = self.encode([speech.load(u) for u in names])
+        first_pass = speech.transcripts(names)
+        prefix, limits = self.prefix(frames, lengths, first_pass)
+        ctc = self.ctc_log_probs(frames, lengths) if self.config.ctc_weight else None
+        scorers = {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()}
+        if ctc is not None:
+            scorers["ctc"] = self._ctc(ctc, lengths)
+        search = BeamSearch(
+            self.llm.model, self.llm.bos, self.llm.eos, scorers, search_config
+        )
+        found = search(prefix, limits)
+        sizes = lengths.tolist()
+        if first_pass is not None:
+            letters = [ctc if ctc is None else ctc[i, :n] for i, n in enumerate(sizes)]
+            found = self._with_first_pass(
+                found, first_pass, prefix, limits, letters, search
+            )
+        if not (self.config.first_pass_weight and self.asr):
+            return found
+        known = [speech.first_pass_scores[u] for u in names]
+        audio = [f[:n] for f, n in zip(frames, sizes, strict=True)]
+        rows = zip(found, audio, speech.written(names), known, strict=True)
+        return [self._rescore(*row) for row in rows]
+
+    def _with_first_pass(
+        self,
+        nbests: list[list[Hypothesis]],
+        first_pass: list[str],
+        prefix: Prefix,
+        limits: list[int],
+        ctc: list[Tensor | None],
+        search: BeamSearch,
+    ) -> list[list[Hypothesis]]:
+        """The n-best lists, each with the first pass in its place.
+
+        The search may have pruned what scores best in the end: it is a beam of a few,
+        and the first pass is what the LLM reads. It is judged as the search would have.
+
+        Args:
+            nbests: B lists.
+            first_pass: ``[B]``.
+            prefix: of B utterances.
+            limits: ``[B]``, the most tokens, eos included.
+            ctc: ``[T, K]`` of each, or None.
+            search: that found the lists.
+        """
+        llm, missing = self.llm, {}
+        for i, (text, nbest) in enumerate(zip(first_pass, nbests, strict=True)):
+            tokens = llm.encode(text)
+            if text not in {normalize(self.text(h)) for h in nbest} and (
+                len(tokens) < limits[i] and search.allows(tokens)
+            ):
+                missing[i] = tokens
+        if not missing:
+            return nbests
+        rows, tokens = list(missing), list(missing.values())
+        lengths = prefix.lengths[rows]
+        theirs = Prefix(prefix.embeds[rows, : int(lengths.max())], lengths)
+        found = {"llm": sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])}
+        for name, weighted in search.scorers.items():
+            if name == "ctc":
+                scores = [
+                    score_texts(ctc[i], [first_pass[i]], ALPHABET).item() for i in rows
+                ]
+            else:
+                scores = score_tokens(
+                    weighted.scorer, tokens, llm.bos, llm.eos, llm.device
+                ).tolist()
+            found[name] = [weighted.weight * score for score in scores]
+        nbests = list(nbests)
+        for n, i in enumerate(rows):
+            parts = {name: values[n] for name, values in found.items()}
+            added = search.hypothesis([*tokens[n], llm.eos], parts)
+            ranked = sorted([*nbests[i], added], key=lambda h: -h.score)
+            nbests[i] = ranked[: self.config.beam]
+        return nbests
 
     @torch.inference_mode()
     def encode(self, speech: list[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -238,15 +301,9 @@ class Recognizer:
         with self.llm.autocast():
             return self.model.projector.log_probs(frames, lengths)
 
-    @torch.inference_mode()
-    def _ctc(self, frames: Tensor, lengths: Tensor) -> dict[str, WeightedScorer]:
-        if not self.config.ctc_weight:
-            return {}
-        log_probs = self.ctc_log_probs(frames, lengths)
-        if log_probs is None:
-            return {}
+    def _ctc(self, log_probs: Tensor, lengths: Tensor) -> WeightedScorer:
         if self._spelling is None:
             spelling = Spelling.of(self.llm.pieces(), ALPHABET)
             self._spelling = spelling.to(self.llm.device)
         scorer = CTCPrefixScorer(log_probs, lengths, self._spelling, self.llm.eos)
-        return {"ctc": WeightedScorer(scorer, self.config.ctc_weight)}
+        return WeightedScorer(scorer, self.config.ctc_weight)

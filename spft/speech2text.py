@@ -90,8 +90,11 @@ class Speech2Text:
                 "run stage 7 with external LMs, then pack it again"
             )
         names = {normalize(name) for name in names} - {""}
-        ngram = self.recognizer.scorers.get("ngram")
-        met = {name for name in names if ngram and ngram.has_met(self._tokens(name))}
+        met, llm = set(), self.recognizer.llm
+        if ngram := self.recognizer.scorers.get("ngram"):
+            pieces = enumerate(llm.pieces())
+            words = [llm.eos, *(i for i, piece in pieces if piece.startswith(" "))]
+            met = {name for name in names if ngram.has_met(self._tokens(name), words)}
         self.phrases = self.phrases.with_names(names, met)
 
     def use(self, domain: str) -> None:

@@ -13,6 +13,7 @@ from spft.bin import extract_features
 from spft.data.audio import read_audio
 from spft.data.speech import find_speech
 from spft.recognizer import Recognizer
+from spft.search.beam import BeamSearch
 from spft.search.config import DecodeConfig
 from spft.search.phrases import Phrases
 from spft.search.second_pass import SecondPass
@@ -66,6 +67,22 @@ def test_it_recognises(spoken, recognizer, found):
     for name in names:
         assert [h.tokens for h in again[name]] == [h.tokens for h in found[name]]
         assert again[name][0].score == pytest.approx(found[name][0].score, abs=1e-3)
+
+
+def test_a_first_pass_that_the_search_lost(spoken, recognizer, found, monkeypatch):
+    """It joins the list with the score that the search would have given it."""
+    _, data, dump = spoken
+    speech = find_speech(data, dump)
+    monkeypatch.setattr(BeamSearch, "__call__", lambda self, prefix, limits: [[]] * 4)
+    lost, compared = recognizer.decode(speech, {}), 0
+    for utterance, nbest in lost.items():
+        (hypothesis,) = nbest
+        assert [recognizer.text(hypothesis)] == speech.transcripts([utterance])
+        for searched in found[utterance]:
+            if searched.tokens == hypothesis.tokens:
+                assert hypothesis.parts == pytest.approx(searched.parts, abs=2e-2)
+                compared += 1
+    assert compared >= 3
 
 
 def test_what_the_search_asked_is_not_asked_again(spoken, recognizer, found):

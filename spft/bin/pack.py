@@ -149,8 +149,8 @@ def find_domain(exp: Path, domain: str, system: str):
     # The second pass chooses its candidates by the n-gram, whatever that one's weight.
     external = {
         name: exp / domain / name
-        for name in ("lm", "ngram")
-        if name in weights["second"] or weights["lm"].get(name)
+        for name, weight in weights["lm"].items()
+        if weight or weights["second"]
     }
     for path in external.values():
         if not path.is_dir():

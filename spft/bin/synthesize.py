@@ -9,13 +9,16 @@ unchanged is not made again, so a stopped run can be resumed.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from subprocess import CalledProcessError
+from threading import Thread
 
 import numpy as np
 
@@ -268,12 +271,23 @@ def _speakers(engine, folder: Path, conditions: synth.Conditions, jobs: int):
         return
     context = get_context("spawn")  # onnxruntime's threads do not survive a fork
     with ProcessPoolExecutor(jobs, context, _remember, state) as pool:
-        yield lambda todo: pool.map(_speak_remembered, todo, chunksize=4)
+        try:
+            yield lambda todo: pool.map(_speak_remembered, todo)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _remember(*state: object) -> None:
     global _STATE
     _STATE = state
+    # A killed parent cannot end its workers.
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
 
 
 def _speak_remembered(utterance: Reading) -> str:
@@ -282,11 +296,11 @@ def _speak_remembered(utterance: Reading) -> str:
 
 def _speak(engine, folder: Path, conditions: synth.Conditions, u: Reading) -> str:
     """Make one file and return its id."""
-    wave = engine.synthesize(u.spoken or u.text, u.speaker, u.rate)
     try:
+        wave = engine.synthesize(u.spoken or u.text, u.speaker, u.rate)
         wave = synth.record(wave, engine.sample_rate, u.id, conditions)
-    except ValueError as error:
-        raise UserError(f"{u.origin}: '{u.text}' gave a {error}; reword it") from error
+    except (ValueError, UserError, CalledProcessError) as error:
+        raise UserError(f"{u.origin}: '{u.text}': {error}; reword it") from error
     synth.write_opus(folder / f"{u.id}.ogg", wave)
     return u.id
 

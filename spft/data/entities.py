@@ -109,9 +109,11 @@ def occurring(
     wanted: Collection[tuple[str, ...]], lines: Iterable[tuple[str, ...]]
 ) -> set[tuple[str, ...]]:
     """Those of the word sequences that occur in some line."""
+    wanted = set(wanted)
     lengths = {len(phrase) for phrase in wanted}
     found = set()
     for line in lines:
         for n in lengths:
-            found.update(line[i : i + n] for i in range(len(line) - n + 1))
-    return found & set(wanted)
+            windows = (line[i : i + n] for i in range(len(line) - n + 1))
+            found.update(words for words in windows if words in wanted)
+    return found

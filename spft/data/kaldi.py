@@ -32,6 +32,11 @@ def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utteranc
         raise UserError(f"{directory}/text: no such file; write `utt_id words…` lines")
     text = read_table(directory / "text") if has_text else None
     wavs = read_table(directory / "wav.scp") if audio else None
+    if audio and (directory / "segments").exists():
+        raise UserError(
+            f"{directory}/segments: parts of recordings are not read; cut them into "
+            "files of their own (utils/data/extract_wav_segments_data_dir.sh of Kaldi)"
+        )
     main = text if text is not None else wavs
     if main is None:
         main = read_table(directory / "entities")
@@ -55,8 +60,10 @@ def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utteranc
                     f"{lines.where(key)}: {key!r} is not in {main.path}; remove the "
                     "line"
                 )
-            for entity in items if text is not None else ():
-                check_span(entity, text[key], lines.where(key))
+            for entity in items:
+                if text is not None:
+                    check_span(entity, text[key], lines.where(key))
+                _check_normal(entity.text, lines.where(key), directory)
     return [
         Utterance(
             key,
@@ -81,14 +88,16 @@ def _check_ids(wavs: Table) -> None:
 
 def _check_text(text: Table) -> None:
     for key, value in text.items():
-        if normalize(value) != value:
-            folder = text.path.parent
-            option = "" if (folder / "wav.scp").exists() else "--no_audio "
-            raise UserError(
-                f"{text.where(key)}: {value!r} is not normalised (would be "
-                f"{normalize(value)!r}); run `python -m spft.bin.validate_data "
-                f"--fix {option}{folder}`"
-            )
+        _check_normal(value, text.where(key), text.path.parent)
+
+
+def _check_normal(text: str, where: str, directory: Path) -> None:
+    if normalize(text) != text:
+        option = "" if (directory / "wav.scp").exists() else "--no_audio "
+        raise UserError(
+            f"{where}: {text!r} is not normalised (would be {normalize(text)!r}); run "
+            f"`python -m spft.bin.validate_data --fix {option}{directory}`"
+        )
 
 
 def _same_keys(text: Table, wavs: Table) -> None:

@@ -6,6 +6,7 @@
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable
 
 from num2words import num2words
@@ -17,6 +18,7 @@ _LETTERS = str.maketrans(
         **dict.fromkeys("‐‑‒–—―−", "-"),
         **{"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d"},
         **{"þ": "th", "ı": "i", "º": "o", "ª": "a", "\u00ad": "", "\u200b": ""},
+        **{"™": "", "℠": ""},
     }
 )
 _MONTHS = (
@@ -112,13 +114,15 @@ def _ordinal(match: re.Match) -> str:
 _RULES: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
+        (r"(?<=[^\s(])-", " "),  # 10am-2pm; what is left may be a sign
         (r"(?<=\bo)\"(?=clock\b)", "'"),
-        (r"(?<=[a-z])!(?=[a-z])", "i"),  # p!nk
+        (r"(?<=\b[a-z])!(?=[a-z])", "i"),  # p!nk
         (r"(?<=[a-z])\$(?=[a-z])", "s"),  # ke$ha
+        (r"(" + _NUMBER + r")(\.\d+)?\s?([$£€¥])(?!\w)", r"\3\1\2"),  # 5 €
         (r"([$£€¥])\s?(" + _NUMBER + r")(?:\.(\d+))?"
          r"(?:\s?(hundred|thousand|million|billion))?", _money),
         (r"\b(\d{1,2})[:.](\d\d)\s?([ap])\.?\s?m\b\.?", _clock),
-        (r"\b(\d{1,2}):([0-5]\d)()(?![:\d])", _clock),
+        (r"\b(\d{1,2}):([0-5]\d)()(?![:\d])(?:\s?o'clock\b)?", _clock),
         (r"\b(\d{1,2})\s?([ap])\.?\s?m\b\.?", r"\1 \2 m "),
         (r"\b([ap])\.m\b\.?", r"\1 m "),
         (rf"\b({_MONTHS}) 3d\b", r"\1 third"),
@@ -126,10 +130,10 @@ _RULES: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
         (r"\b(" + _NUMBER + r")(?:st|nd|rd|th)\b", _ordinal),
         (r"'?\b(\d{2}|\d{2}00|\d{3}0)'?s\b", _plural),
         (r"\b(\d{3})[- ](\d{3})[- ](\d{4})\b", lambda m: "".join(m.groups())),
-        (r"(?:(\d)\s)?\b([123])/([234])\b",
+        (r"(?:(\d)\s)?(?<![\w/])([123])/([234])\b(?!/)",
          lambda m: (m[1] + " and " if m[1] else "")
          + _FRACTIONS.get((m[2], m[3]), f"{m[2]} {m[3]}")),
-        (r"(" + _NUMBER + r")?\.(\d+)", _decimal),
+        (r"(?:(?<![\d.])(" + _NUMBER + r")|(?<![\w.]))\.(\d+)(?!\.?\d)", _decimal),
         (r"(?<![^\s(])-(?=\d)", "minus "),
         (r"%", " percent "),
         (r"&", " and "),
@@ -149,6 +153,10 @@ _RULES: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
 ]  # fmt: skip
 
 
+# Words as they leave normalize, which no rule changes: text is often normal already.
+_CLEAN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
+
+
 def _fold(text: str) -> str:
     """Lower case without accents; ½ becomes `` 1/2``."""
     text = re.sub(r"[¼-¾⅐-⅞]", lambda m: f" {m[0]}", text.lower().translate(_LETTERS))
@@ -161,21 +169,28 @@ def normalize(text: str) -> str:
 
     Idempotent. Letters of other scripts are dropped; the result may be empty.
     """
-    text = _fold(text)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
-    text = " ".join(text.split())
+    if not _CLEAN.fullmatch(text):
+        text = _fold(text)
+        for pattern, replacement in _RULES:
+            text = pattern.sub(replacement, text)
+        text = " ".join(text.split())
     # Among clean words, so that normalising twice finds nothing more.
     text = re.sub(rf"\b(?:({_HOURS}) am|pm)\b", _half_of_day, text)
     return re.sub(r"\b(?:mr|mrs|dr)\b", lambda m: _ABBREVIATIONS[m[0]], text)
 
 
 # Written in capitals and read by letters: EP, NYC. Longer words are if they hold no
-# vowel; Roman numbers are not, nor words that are capitals for their weight.
+# vowel; Roman numbers are not, nor words that are often capitals for their weight.
 _BY_LETTERS = re.compile(
     r"\b(?![IVX]+\b)(?:[A-Z]{2,3}|[B-DF-HJ-NP-TV-Z]{4,5})\b(?!['’])"
 )
-_SHOUTED = {"add", "all", "and", "it", "not", "pop", "sir", "the"}
+_LOUD = (
+    "add all an and any are as at be big but buy by can day did do end few for get go "
+    "got had has he her him his hop hot how if in is it its let man may me my new no "
+    "not now of off oh ok old on one or our out own pop put red run say see set she "
+    "sir so ten the to too top try two use was way we who why yes yet you"
+)
+_SHOUTED = set(_LOUD.split())
 
 
 def spell_out(text: str, normal: str) -> str:
@@ -184,10 +199,15 @@ def spell_out(text: str, normal: str) -> str:
     ``Fly to NYC`` gives ``fly to n.y.c.``; a sentence all in capitals does not tell
     which of its words are read by letters, and stays as it is.
     """
-    spelled = {word.lower() for word in _BY_LETTERS.findall(text)} - _SHOUTED
-    if text == text.upper() or not spelled:
+    if text == text.upper():
         return normal
+    starts = {match.start() for match in _BY_LETTERS.finditer(text)}
+    capitals = defaultdict(list)  # of each occurrence of a word, in order
+    for match in re.finditer("[A-Za-z]+", text):
+        capitals[match[0].lower()].append(match.start() in starts)
     return " ".join(
-        "".join(f"{letter}." for letter in word) if word in spelled else word
+        "".join(f"{letter}." for letter in word)
+        if word not in _SHOUTED and capitals[word] and capitals[word].pop(0)
+        else word
         for word in normal.split()
     )

@@ -22,7 +22,7 @@ class DevSet:
     def __init__(self, folder: Path):
         from spft.scoring.inputs import read_transcripts, reference_entities
 
-        self.transcripts, self.entities = {}, {}
+        self.folder, self.transcripts, self.entities = folder, {}, {}
         if (folder / "text").exists():
             self.measure, self.transcripts = "wer", read_transcripts(folder / "text")
             self._total = sum(map(len, self.transcripts.values()))
@@ -44,6 +44,8 @@ class DevSet:
 
         words = normalize(text)
         if self.transcripts:
+            if utterance not in self.transcripts:
+                raise UserError(f"{self.folder}/text: {utterance!r} is not in it")
             found = jiwer.process_words(" ".join(self.transcripts[utterance]), words)
             wrong = found.substitutions + found.deletions + found.insertions
         else:

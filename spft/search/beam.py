@@ -41,7 +41,8 @@ class BeamSearchConfig:
         length_bonus: added per token, against deletions.
         early_stopping: True stops at ``beam`` finished hypotheses; False also asks that
             no open one looks better at its present length (a heuristic where
-            ``length_penalty > 0``); "never" that none could be better at any length.
+            ``length_penalty`` or ``length_bonus`` is above 0); "never" that none could
+            be better at the token limit either.
         min_tokens: eos is forbidden before so many tokens.
         no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
             which ends loops; 0 allows all.
@@ -150,7 +151,6 @@ class BeamSearch:
         mask = torch.cat([mask, mask.new_ones(batch, 1)], 1)
         totals = torch.zeros(batch, 1, device=device)
         names = ["llm", *self.full, *self.partial]
-        scorers = self.full | self.partial
         cache = DynamicCache()
         beams = _Beams(
             utterances=list(range(batch)),
@@ -160,7 +160,7 @@ class BeamSearch:
             prefix=SharedPrefix(cache, mask),
             starts=prefix.lengths + 1,
             cache=DynamicCache(),
-            states={k: s.scorer.initial(batch) for k, s in scorers.items()},
+            states={k: s.scorer.initial(batch) for k, s in self.scorers.items()},
         )
         output = self.llm(
             inputs_embeds=embeds,
@@ -268,7 +268,7 @@ class BeamSearch:
         possible = totals > -torch.inf
         for a, k in (ends & possible)[:, :beam].nonzero().tolist():
             values = {name: part[a, k].item() for name, part in parts.items()}
-            hypothesis = self._hypothesis(tokens[a, k].tolist(), values, step)
+            hypothesis = self.hypothesis(tokens[a, k].tolist(), values)
             finished[beams.utterances[a]].append(hypothesis)
 
         open_totals, order = totals.masked_fill(ends, -torch.inf).topk(beam)
@@ -293,10 +293,20 @@ class BeamSearch:
         beams.parts = {k: part[kept].gather(1, order) for k, part in parts.items()}
         return rows.gather(1, order).flatten()
 
-    def _hypothesis(
-        self, tokens: list[int], parts: dict[str, float], length: int
-    ) -> Hypothesis:
-        """A finished hypothesis of ``length`` tokens; ``parts`` not yet normalised."""
+    @property
+    def scorers(self) -> dict[str, WeightedScorer]:
+        """Those in use, by name."""
+        return self.full | self.partial
+
+    def allows(self, tokens: list[int]) -> bool:
+        """Whether no n-gram of ``tokens`` occurs twice that must not."""
+        size = self.config.no_repeat_ngram_size
+        grams = [tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)]
+        return not size or len(set(grams)) == len(grams)
+
+    def hypothesis(self, tokens: list[int], parts: dict[str, float]) -> Hypothesis:
+        """A finished hypothesis, with eos or cut off; ``parts`` not yet normalised."""
+        length, parts = len(tokens), dict(parts)
         if self.config.length_bonus:
             parts["length"] = self.config.length_bonus * length
         norm = length**self.config.length_penalty
@@ -327,7 +337,7 @@ class BeamSearch:
     def _forward(self, beams: _Beams, rows: Tensor) -> Tensor:
         """Reorder caches and states by ``rows``, feed the newest tokens: ``[N, V]``."""
         beams.cache.reorder_cache(rows)
-        for name, weighted in (self.full | self.partial).items():
+        for name, weighted in self.scorers.items():
             beams.states[name] = weighted.scorer.select(beams.states[name], rows)
         count, length = beams.tokens.shape[1:]
         positions = (beams.starts + length - 1).repeat_interleave(count)

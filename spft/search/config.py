@@ -13,7 +13,8 @@ class DecodeConfig:
     """The keys of ``conf/decode.yaml``.
 
     Attributes:
-        beam: hypotheses kept per utterance; also the size of the n-best list.
+        beam: hypotheses kept per utterance; also the size of the n-best list, in which
+            the first pass takes its place where the search did not find it.
         batch_size: utterances searched at once.
         ctc_weight: of the CTC head's prefix score beside the LLM's, where the projector
             has such a head.

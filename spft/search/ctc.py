@@ -57,6 +57,7 @@ class _Prefixes:
     blank: Tensor  # [M, T + 1], ends in blank
     last: Tensor  # [M], its last letter, 0 if there is none
     score: Tensor  # [M], log-probability of all strings that begin so
+    frames: Tensor  # [M], that it takes at least
 
     def __getitem__(self, rows: Tensor) -> "_Prefixes":
         return _Prefixes(*(value[rows] for value in vars(self).values()))
@@ -75,9 +76,10 @@ class CTCPrefixScorer:
     def __init__(
         self, log_probs: Tensor, lengths: Tensor, spelling: Spelling, eos_id: int
     ):
+        self.lengths = lengths.to(log_probs.device)
         log_probs = log_probs.float().clamp(min=FLOOR)
         frames = torch.arange(log_probs.shape[1], device=log_probs.device)
-        padding = frames >= lengths.to(log_probs.device)[:, None]
+        padding = frames >= self.lengths[:, None]
         # Padding is blank for sure, so that the last column is that of the last frame.
         log_probs = log_probs.masked_fill(padding[..., None], FLOOR)
         log_probs[..., 0] = log_probs[..., 0].masked_fill(padding, 0.0)
@@ -94,6 +96,7 @@ class CTCPrefixScorer:
             blank=blank,
             last=nothing,
             score=blank.new_zeros(n),
+            frames=nothing,
         )
 
     def score_partial(
@@ -146,12 +149,18 @@ class CTCPrefixScorer:
         silence = self.log_probs[prefixes.utterance, 0]
         before = torch.logaddexp(prefixes.letter, prefixes.blank)[:, :-1]
         # The same letter again needs a blank between the two.
-        again = (prefixes.last == letter)[:, None]
-        before = torch.where(again, prefixes.blank[:, :-1], before)
+        again = prefixes.last == letter
+        frames = prefixes.frames + 1 + again
+        before = torch.where(again[:, None], prefixes.blank[:, :-1], before)
         new_letter = _stay(before, emit)
         new_blank = _stay(new_letter[:, :-1], silence)
         score = torch.logsumexp(before + emit, 1)
-        return _Prefixes(prefixes.utterance, new_letter, new_blank, letter, score)
+        # Padding is no room, whatever the other utterances of the batch have of it.
+        room = self.lengths[prefixes.utterance]
+        score = score.masked_fill(frames > room, -torch.inf)
+        return _Prefixes(
+            prefixes.utterance, new_letter, new_blank, letter, score, frames
+        )
 
 
 def score_texts(log_probs: Tensor, texts: list[str], alphabet: str) -> Tensor:

@@ -1,6 +1,7 @@
 """Fusion of an n-gram over the LLM's tokens, queried through KenLM."""
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -52,17 +53,32 @@ class NgramLM:
             raise UserError(f"{path}: no LLM token in it; its words must be token ids")
         self.bos_id = bos_id
 
-    def has_met(self, tokens: list[int]) -> bool:
+    def has_met(self, tokens: list[int], following: Collection[int]) -> bool:
         """Whether the text that it was made of holds ``tokens``, as far as it can tell.
 
         Of more tokens than its order it knows only that each stretch of so many occurs.
+
+        Args:
+            tokens: of whole words.
+            following: tokens of which one must stand behind, as begin another word or
+                end the sentence; or the last word may be part of a longer one.
         """
-        words = " ".join(self.words[token] for token in tokens)
-        found = self.model.full_scores(words, bos=False, eos=False)
-        return all(
-            length == min(i, self.model.order) and not unknown
-            for i, (_, length, unknown) in enumerate(found, 1)
+        state = self._new_state()
+        self.model.NullContextWrite(state)
+        for i, token in enumerate(tokens, 1):
+            found, state = self._full_score(state, token)
+            if found.oov or found.ngram_length < min(i, self.model.order):
+                return False
+        whole = min(len(tokens) + 1, self.model.order)
+        followers = (t for t in following if self.words[t] != UNK)
+        return any(
+            self._full_score(state, token)[0].ngram_length >= whole
+            for token in followers
         )
+
+    def _full_score(self, state, token: int):
+        after = self._new_state()
+        return self.model.BaseFullScore(state, self.words[token], after), after
 
     def initial(self, n: int) -> list:
         return [None] * n

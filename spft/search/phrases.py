@@ -18,7 +18,7 @@ LONGEST = 4  # words of a phrase where the text's entities are not known
 NEAR = (0.2, 0.35)  # distances to look within first
 REMEMBERED = 1000  # spellings
 STAND_INS = 16  # known names that a new one is judged by
-REPLACED = 6  # words at most, one more than the longest phrase has if that is fewer
+REPLACED = 16  # words at most, one more than the longest phrase has if that is fewer
 
 
 class Phrases:

@@ -13,18 +13,15 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from spft.data.normalize import normalize
-from spft.llm import IGNORED
-from spft.prefix import Prefix
 from spft.projector.ctc import ALPHABET
 from spft.search.candidates import LANGUAGE_MODELS, Candidates, weigh
 from spft.search.ctc import score_texts
 from spft.search.hypothesis import Hypothesis
+from spft.search.judges import score_by_llm, score_tokens
 from spft.search.phrases import Phrases
-from spft.search.scorers import PartialScorer, Scorer
 
 # Which variants are worth the LLM's time: weights that did well on music's dev set. Of
 # thirty, the two best by these held all that was gained.
@@ -93,7 +90,10 @@ class SecondPass:
             [text for text in candidates.texts if text not in said[u]]
             for u, candidates in found.items()
         ]
-        answers = self._llm(prefix, asked)
+        encode = recognizer.llm.encode
+        answers = score_by_llm(
+            recognizer.llm, prefix, [[encode(text) for text in row] for row in asked]
+        )
         written, judged = speech.written(batch), {}
         for u, frame, n, texts, log_probs, template in zip(
             batch, frames, lengths, asked, answers, written, strict=True
@@ -201,45 +201,3 @@ class SecondPass:
             for part in scores.split([len(group) for group in groups])
         ]
         return [m - bonus * len(row) for m, row in zip(means, tokens, strict=True)]
-
-    def _llm(self, prefix: Prefix, asked: list[list[str]]) -> list[list[float]]:
-        if not any(asked):
-            return asked
-        llm = self.recognizer.llm
-        tokens = [[torch.tensor(llm.encode(t)) for t in texts] for texts in asked]
-        rows = [row for texts in tokens for row in texts]
-        owners = [i for i, texts in enumerate(asked) for _ in texts]
-        lengths = torch.tensor([len(row) for row in rows], device=llm.device)
-        text = pad_sequence(rows, batch_first=True, padding_value=IGNORED)
-        text, owners = text.long().to(llm.device), torch.tensor(owners).to(llm.device)
-        with llm.autocast():
-            losses = llm(prefix, text, lengths, owners)
-        sums = iter(losses.split((lengths + 1).tolist()))
-        return [[-next(sums).sum().item() for _ in texts] for texts in asked]
-
-
-def score_tokens(
-    scorer: Scorer | PartialScorer,
-    tokens: list[list[int]],
-    bos: int,
-    eos: int,
-    device: torch.device | str = "cpu",
-) -> Tensor:
-    """Log-probability ``[N]`` of each text with its eos, as the search would sum it."""
-    steps = max(map(len, tokens)) + 1
-    padded = [[*row, *[eos] * (steps - len(row))] for row in tokens]
-    wanted = torch.tensor(padded, device=device)
-    ends = torch.tensor([len(row) for row in tokens], device=device)
-    last = torch.full_like(ends, bos)
-    state = scorer.initial(len(tokens))
-    total = torch.zeros(len(tokens), device=device)
-    for step in range(steps):
-        token = wanted[:, step, None]
-        if hasattr(scorer, "score_partial"):
-            score, state = scorer.score_partial(last, token, state)
-        else:
-            score, state = scorer.score(last, state)
-            score = score.gather(1, token)
-        total += score[:, 0].masked_fill(step > ends, 0.0)
-        last = token[:, 0]
-    return total

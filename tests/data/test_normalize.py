@@ -31,6 +31,15 @@ CASES = {
     "Mr. Smith": "mister smith",
     "Łódź, Straße, Æon": "lodz strasse aeon",
     "日本": "",
+    "10am-2pm, 7:30-9": "ten a m two p m seven thirty nine",
+    "$5-10 in the 1990s-2000": "five dollars ten in the nineteen nineties two thousand",
+    "1-1/2 cups at (-5)": "one and one half cups at minus five",
+    "on 3/4/2021 and 1/2/2025": "on three four twenty twenty one and one two twenty "
+    "twenty five",
+    "Advil™ No.1, v1.5 and 1.2.3": "advil no one v one point five and one two three",
+    "5€, 1.50 £ or 5$": "five euros one pound and fifty pence or five dollars",
+    "Great!Buy": "great buy",
+    "7:00 o'clock": "seven o'clock",
 }
 
 
@@ -59,4 +68,6 @@ def test_abbreviations_are_spelled_for_a_voice():
     assert spell("the DJ's World War II EP") == "the dj's world war ii e.p."
     assert spell("Play THE song, DON'T stop") == "play the song don't stop"
     assert spell("Play ABBA") == "play abba"
+    assert spell("NO, I want a ONE way ticket") == "no i want a one way ticket"
+    assert spell("from LA or la la land") == "from l.a. or la la land"
     assert spell("FLY TO NYC") == "fly to nyc"

@@ -134,3 +134,11 @@ def test_more_letters_than_frames():
     texts = {"".join(vocabulary[t] for t in h.tokens) for h in found}
     assert len(found) == 4 and texts <= {"", "a", "b", "ab", "ba"}
     assert all(h.score > -torch.inf for h in found)
+    # Nor is there more room beside a longer utterance.
+    frames = torch.cat([frames, torch.randn(1, 2, len(ALPHABET) + 1)], 1)
+    search = joint_search(frames.expand(2, -1, -1), vocabulary, 0.1, beam=4)
+    search.partial["ctc"].scorer.lengths[0] = 2
+    beside, _ = search(random_prefix([3, 3]), [6, 6])
+    assert {"".join(vocabulary[t] for t in h.tokens) for h in beside} <= {
+        "", "a", "b", "ab", "ba"
+    }  # fmt: skip

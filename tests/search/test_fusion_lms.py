@@ -211,8 +211,12 @@ def test_ngram_scores_equal_kenlm(ngram_dir, encoder):
         words = [str(t) for t in encoder(text)]
         expected = model.score(" ".join(words)) * math.log(10)
         assert total == pytest.approx(expected, abs=1e-3)
-    assert lm.has_met(encoder("the song")) and lm.has_met(encoder("song"))
-    assert not lm.has_met(encoder("song the")) and not lm.has_met(encoder("zap"))
+    after = range(VOCAB)
+    assert lm.has_met(encoder("the song"), after) and lm.has_met(encoder("song"), after)
+    for words in ("song the", "zap"):
+        assert not lm.has_met(encoder(words), after)
+    # Met, but as the first tokens of a longer word: no token that ends one follows.
+    assert not lm.has_met(encoder("the song"), encoder("zap"))
     assert all(str(t) in model for t in encoder(texts[0]))
     assert not all(str(t) in model for t in encoder(texts[1]))
 

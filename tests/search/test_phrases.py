@@ -35,6 +35,9 @@ def test_what_was_heard_leads_to_what_was_said():
     assert "play beyonce now" in phrases.variants("play be on c now", 5)
     assert "play motorhead" in phrases.variants("play motor head", 5)
     assert phrases.variants("", 5) == []
+    name = "violence and the inner life of the last of us all"
+    heard = name.replace("violence", "violins").replace("inner", "in a")
+    assert Phrases([name]).variants(f"play {heard} now", 1) == [f"play {name} now"]
     assert Phrases([]).variants("play it", 5) == []
 
 

@@ -15,9 +15,10 @@ from spft.search.beam import BeamSearch, BeamSearchConfig
 from spft.search.candidates import Candidates
 from spft.search.config import DecodeConfig
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
+from spft.search.judges import score_tokens
 from spft.search.phrases import Phrases
 from spft.search.scorers import WeightedScorer
-from spft.search.second_pass import SecondPass, score_tokens
+from spft.search.second_pass import SecondPass
 from spft.search.tuning import grid_search, one_by_one
 
 VOCABULARY = ["", "<s>", "</s>", "a", "b", "ab", " a", "ba b", "aa"]
