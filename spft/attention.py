@@ -51,6 +51,8 @@ def enable(model: PreTrainedModel) -> None:
     Raises:
         UserError: transformers' implementation of this LLM allows no own attention.
     """
+    if model.config._attn_implementation == NAME:
+        return
     if not model._supports_attention_backend:
         raise UserError(
             f"{type(model).__name__} cannot share a prefix between sentences "
@@ -65,6 +67,39 @@ def enable(model: PreTrainedModel) -> None:
             "sentences; choose another LLM"
         )
     model.set_attn_implementation(NAME)
+    try:
+        error = _probe(model)
+    except RuntimeError:
+        error = 1.0
+    if error > 0.2:  # of bfloat16 it is some .02
+        raise UserError(
+            f"{type(model).__name__} does not attend to a shared prefix as to one of "
+            "each sentence; choose another LLM"
+        )
+
+
+@torch.no_grad()
+def _probe(model: PreTrainedModel) -> float:
+    """How far hidden states behind a shared prefix are from those of one sequence.
+
+    Some implementations drop what they do not know, the prefix, without an error.
+    """
+    training = model.training
+    model.eval()
+    embeds = model.get_input_embeddings()
+    tokens = torch.arange(5, device=embeds.weight.device)[None]
+    run, cache = model.base_model, DynamicCache()
+    expected = run(inputs_embeds=embeds(tokens), use_cache=False).last_hidden_state
+    run(inputs_embeds=embeds(tokens[:, :3]), past_key_values=cache, use_cache=True)
+    found = run(
+        inputs_embeds=embeds(tokens[:, 3:]),
+        position_ids=tokens[:, 3:],
+        use_cache=False,
+        shared_prefix=SharedPrefix(cache),
+    ).last_hidden_state
+    model.train(training)
+    expected, found = expected[:, 3:].float(), found.float()
+    return ((found - expected).norm() / expected.norm()).item()
 
 
 def attend(

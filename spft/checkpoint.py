@@ -54,6 +54,8 @@ def load_model(folder: str | Path):
     """The :class:`spft.model.SpeechLLM` of a trained stage, ready for inference."""
     import argparse
 
+    from torch.nn import Module
+
     from spft.task import SpeechLLMTask
 
     config = read_config(folder)
@@ -66,10 +68,10 @@ def load_model(folder: str | Path):
         made_here.append("encoder.")
     expected = {
         name
-        for name, _ in model.named_parameters()
+        for name in Module.state_dict(model)  # buffers, too: of normalisation
         if name.startswith(tuple(made_here)) or "lora_" in name
     }
-    if missing := sorted(expected - set(weights)):
+    if missing := sorted((expected | model.saved) - set(weights)):
         raise UserError(
             f"{folder}/{WEIGHTS}: lacks {missing[0]} and {len(missing) - 1} more; "
             "it does not belong to its config.yaml"

@@ -69,11 +69,22 @@ class SpeechLLM(AbsESPnetModel):
             # Full tuning: its steps are too small for bfloat16, which would drop them.
             self.llm.model.float()
         # Buffers (normalisation statistics) move with the parameters beside them.
+        buffers = super().state_dict().keys() - dict(self.named_parameters()).keys()
         self.saved |= {
             name
             for name in super().state_dict()
             if any(re.search(pattern, name) for pattern in patterns)
+            or name in buffers
+            and any(name.startswith(part) for part in self._parts_in_training())
         }
+
+    def _parts_in_training(self) -> list[str]:
+        """Encoder and projector, as far as any of their parameters is trained."""
+        return [
+            f"{name}."
+            for name in ("encoder", "projector")
+            if any(p.requires_grad for p in getattr(self, name).parameters())
+        ]
 
     @property
     def trained_parameters(self) -> int:
@@ -87,7 +98,8 @@ class SpeechLLM(AbsESPnetModel):
         must leave alone.
         """
         super().train(mode)
-        for part in (self.encoder, self.projector):
+        # Not the LLM itself, which tells by its mode whether it may be recorded.
+        for part in (self.encoder, self.projector, self.llm.model.base_model):
             if not any(p.requires_grad for p in part.parameters()):
                 part.eval()
         return self
@@ -131,6 +143,8 @@ class SpeechLLM(AbsESPnetModel):
                     f"checkpoint from another configuration: {name} has shape "
                     f"{[*tensor.shape]}, here {[*own[name].shape]}"
                 )
+        if any(n.startswith("llm.") and "lora_" not in n for n in state):
+            self.llm.model.float()  # tuned whole, in float32: to be saved as it was
         super().load_state_dict(state, strict=False)
         self.saved |= set(state)
 

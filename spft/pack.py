@@ -217,10 +217,15 @@ def _folder(name: str) -> Path:
     folder = resolve(name)
     if isinstance(folder, Path):
         return folder
-    from huggingface_hub import snapshot_download  # a hub's, which keeps its own copy
+    # A hub's, which keeps its own copy.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
     patterns = ["*.safetensors", "tokenizer*", "README.md"]
-    return Path(snapshot_download(folder, allow_patterns=patterns))
+    try:
+        return Path(snapshot_download(folder, allow_patterns=patterns))
+    except HFValidationError:
+        raise UserError(f"{name}: no such folder; the LLM was there once") from None
 
 
 def _unpack(archive: Path) -> Path:

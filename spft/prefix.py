@@ -15,8 +15,8 @@ class Prefix:
     """Embeddings that stand before the text, right-padded.
 
     Attributes:
-        embeds: ``[B, T, D]``, D the width of the LLM's embeddings. Before a larger
-            batch of text, equally many sentences share each of the B. T may be 0.
+        embeds: ``[B, T, D]``, D the width of the LLM's embeddings. In the search,
+            equally many hypotheses share each of the B. T may be 0.
         lengths: ``[B]``, valid positions of each row.
     """
 

@@ -70,8 +70,7 @@ adapt_choices = ClassChoices(
 )
 
 
-# Of llm_conf; they may differ from stage to stage.
-HOW = {"dtype", *DEVICE_KEYS}
+MAY_DIFFER = {"dtype", *DEVICE_KEYS}  # of llm_conf, from stage to stage
 
 
 class Preprocessor(AbsPreprocessor):
@@ -218,20 +217,26 @@ def inherit_architecture(args: argparse.Namespace, folder: str, earlier: dict) -
         UserError: a key of the architecture is given with another value.
     """
     for key in ARCHITECTURE:
-        ours, theirs = getattr(args, key), earlier.get(key)
+        ours, theirs, free = getattr(args, key), earlier.get(key), {}
         if key == "llm_conf":
-            theirs = (theirs or {}) | {k: ours[k] for k in HOW if k in ours}
-            if not ours.keys() - HOW:
-                ours = {}
+            both = theirs | ours
+            free = {name: both[name] for name in MAY_DIFFER & both.keys()}
+            ours, theirs = (
+                {name: conf[name] for name in conf if name not in MAY_DIFFER}
+                for conf in (ours, theirs)
+            )
         if ours in (None, {}):
-            setattr(args, key, theirs)
+            ours = theirs
         elif ours != theirs:
             raise UserError(
                 f"{folder} was trained with {key} = {theirs}, "
                 f"this configuration says {ours}: leave {key} out or train again"
             )
-    if args.adapt is None or args.adapt == earlier.get("adapt"):
-        args.adapt = earlier.get("adapt")
+        setattr(args, key, ours | free if free else ours)
+    # A soft prompt has weights, which the folder gives; another method is to be named.
+    if args.adapt is None and earlier.get("adapt") == "soft_prompt":
+        args.adapt = "soft_prompt"
+    if args.adapt == earlier.get("adapt"):
         args.adapt_conf = args.adapt_conf or earlier.get("adapt_conf") or {}
 
 

@@ -9,7 +9,12 @@ class ProgressTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, model, iterator, reporter, options, **kwargs) -> bool:
-        """Train an epoch as ESPnet does."""
+        """Train an epoch as ESPnet does, from no gradients.
+
+        Those that ``accum_grad`` left of the epoch before belong to no batch of this.
+        """
+        for optimizer in kwargs["optimizers"]:
+            optimizer.zero_grad()
         bar = tqdm(
             iterator,
             total=len(iterator) if hasattr(iterator, "__len__") else None,

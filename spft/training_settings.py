@@ -19,8 +19,11 @@ def describe(args: argparse.Namespace, stage: dict) -> dict:
         args: of the command.
         stage: keys of its configuration.
     """
-    names = ("train", "valid", "init", "seed", "part_size", "espnet")
+    names = ("train", "valid", "init", "seed", "part_size")
     settings = {name: getattr(args, name) for name in names}
+    # A training may go on, and a finished one be used, on another device.
+    device = rf"--(ngpu[ =]\d+|llm_conf[ =]({'|'.join(DEVICE_KEYS)})=\w+) ?"
+    settings["espnet"] = re.sub(device, "", " ".join(args.espnet)).strip()
     llm = stage.get("llm_conf") or {}
     llm = {name: value for name, value in llm.items() if name not in DEVICE_KEYS}
     settings["config"] = {k: v for k, v in stage.items() if k != "llm_conf"}
@@ -50,17 +53,8 @@ def check_settings(out: Path, settings: dict) -> None:
     earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
     other = [name for name in settings if settings[name] != earlier.get(name)]
     if "espnet" in other:
-        # A training may go on, and a finished one be used, on another device.
-        device = rf"--(ngpu[ =]\d+|llm_conf[ =]({'|'.join(DEVICE_KEYS)})=\w+) ?"
-        values = [
-            re.sub(device, "", " ".join(found.get("espnet", ()))).strip()
-            for found in (earlier, settings)
-        ]
-        number = other.index("espnet")
-        if values[0] == values[1]:
-            del other[number]
-        else:
-            other[number] = "espnet ({} there, {} here)".format(*values)
+        values = earlier.get("espnet"), settings["espnet"]
+        other[other.index("espnet")] = "espnet ({} there, {} here)".format(*values)
     if other:
         raise UserError(
             f"{out}: what was trained there differs from this in "

@@ -12,6 +12,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    NemotronConfig,
+    NemotronForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
@@ -88,6 +90,12 @@ def test_llm_whose_layers_mix_neighbours():
     config = Lfm2Config(**SIZE, num_key_value_heads=2, layer_types=["conv"] * 2)
     with pytest.raises(UserError, match="Lfm2ForCausalLM has layers .*conv"):
         attention.enable(Lfm2ForCausalLM(config))
+
+
+def test_llm_that_drops_the_prefix():
+    model = NemotronForCausalLM(NemotronConfig(**SIZE, num_key_value_heads=4))
+    with pytest.raises(UserError, match="Nemotron.* does not attend to a shared"):
+        attention.enable(model)
 
 
 def test_llm_with_a_window():

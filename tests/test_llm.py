@@ -190,6 +190,47 @@ def test_full_tuning_takes_small_steps(tiny_llm, batch):
     torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0).step()
     moved = (weight != before)[weight.grad != 0]
     assert moved.float().mean() > 0.9
+    frozen = SpeechLLM(
+        none, none, LLM(str(tiny_llm), dtype="bfloat16"), SoftPrompt(llm), ["^adapt"]
+    )
+    state = model.state_dict()
+    frozen.load_stage(state)  # what stays as it is is saved as it is, too
+    for name, tensor in frozen.state_dict().items():
+        assert name.startswith("adapt.") or torch.equal(tensor, state[name])
+
+
+def test_a_frozen_llm_drops_nothing(tmp_path, tiny_llm, batch):
+    config = GPT2Config(vocab_size=200, n_embd=16, n_layer=2, n_head=2)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_llm).save_pretrained(tmp_path)
+    none = torch.nn.Identity()
+    for dropout, trainable, alike in (
+        (0.1, "^adapt", True),
+        (0.0, "^llm", True),
+        (0.1, "^llm", False),
+    ):
+        llm = LLM(str(tmp_path), dtype="float32", dropout=dropout)
+        model = SpeechLLM(none, none, llm, SoftPrompt(llm, length=2), [trainable])
+        model.train()
+        first, second = (model(*batch)[0] for _ in range(2))
+        assert torch.equal(first, second) == alike
+
+
+def test_statistics_go_with_what_is_trained_beside_them(llm):
+    projector = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 3))
+    none = torch.nn.Identity()
+    model = SpeechLLM(none, projector, llm, NoPrompt(llm), [r"^projector\.1"])
+    assert "projector.0.running_mean" in model.saved
+    assert "projector.0.weight" not in model.saved
+
+
+@pytest.mark.parametrize(
+    ("conf", "fault"),
+    [({"dtype": "bf16"}, "'bf16' is none of auto"), ({"lora": {"rank": 16}}, "rank")],
+)
+def test_keys_that_no_llm_takes(tiny_llm, conf, fault):
+    with pytest.raises(UserError, match=f"llm_conf: .*{fault}"):
+        LLM(str(tiny_llm), **conf)
 
 
 def test_llms_that_scale_their_logits_are_refused(tiny_llm, tmp_path):

@@ -325,10 +325,7 @@ def test_incomplete_checkpoint_is_refused(stages, tmp_path):
 
 def test_keys_that_do_not_work(train, tiny_data, model_yaml, tmp_path):
     for key, value, word in (
-        ("learning_rate", 1, "bad.yaml .*: unknown keys .'learning_rate'"),
         ("adapt_conf", {"d_model": 1}, "d_model"),
-        ("optim", "adamx", "bad.yaml .*: optim: 'adamx' is none of .*adamw"),
-        ("best_model_criterion", [["valid", "acc", "max"]], "begin with a list of"),
         ("use_deepspeed", True, "use sharded_ddp"),
         ("sharded_ddp", True, "add --launcher"),
         ("ngpu", 2, "add --launcher"),

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from spft.data.speech import SpeechSource
 
 
+# Keys of ESPnet's that this command sets, so that a YAML cannot.
+GIVEN = ("config", "init", "multiple_iterator", "output_dir", "resume", "seed",
+         "train_dtype")  # fmt: skip
+
+
 def get_parser() -> argparse.ArgumentParser:
     """Build the command's parser."""
     parser = argparse.ArgumentParser(
@@ -116,6 +121,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace, stage: dict) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
+    from spft.checkpoint import read_config
     from spft.data.speech import find_speech
     from spft.task import SpeechLLMTask
 
@@ -123,9 +129,10 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     found = {name: find_speech(folder, args.dump) for name, folder in data.items()}
     parser = SpeechLLMTask.get_parser()
     check_keys(stage, parser, f"{args.config} {args.model or ''}")
-    check_criterion(stage, found["train"] is not None, args.config)
+    check_criterion(stage, figures(stage, found, args.init), args.config)
     command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
-    command += ["--seed", str(args.seed), "--resume", "true", "--num_workers", "0"]
+    command += ["--seed", str(args.seed), "--resume", "true"]
+    command += ["--num_workers", str(stage.get("num_workers", 0))]
     if args.init:
         command += ["--init", *args.init]
     for name, folder in data.items():
@@ -152,6 +159,12 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     command += [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
     options = parser.parse_args(command)
     check_engine(options, args.launcher)
+    inherited = {read_config(folder).get("adapt") for folder in args.init}
+    if not found["train"] and not options.adapt and "soft_prompt" not in inherited:
+        raise UserError(
+            f"{args.config}: adapt: not given; text alone needs an adaptation method "
+            "(… -- --adapt no_prompt)"
+        )
     if args.launcher:
         command += [] if options.ngpu else ["--dist_backend", "gloo"]
         launch(shlex.split(args.launcher), command)
@@ -192,29 +205,56 @@ def check_keys(stage: dict, parser: argparse.ArgumentParser, files: str) -> None
             "this project's, ESPnet's documentation the trainer's"
         )
     for key, value in stage.items():
-        choices = actions[key].choices
+        if key in GIVEN or key.endswith(("_name_and_type", "_shape_file")):
+            raise UserError(
+                f"{files.strip()}: {key}: not read; it is given by the options of "
+                "spft.bin.train (--help)"
+            )
+        choices = [str(choice).lower() for choice in actions[key].choices or ()]
         if choices and isinstance(value, str) and value.lower() not in choices:
-            known = ", ".join(str(choice) for choice in choices)
+            known = ", ".join(choices)
             raise UserError(f"{files.strip()}: {key}: {value!r} is none of {known}")
 
 
-def check_criterion(stage: dict, paired: bool, file: str) -> None:
-    """Refuse a figure to choose the epoch by that no training of this kind has.
+def figures(stage: dict, speech: dict, init: list[str]) -> dict[str, list[str]]:
+    """What an epoch of training and of validation tells, by phase.
+
+    Args:
+        stage: keys of the configuration.
+        speech: of the sets ``train`` and ``valid``, None of text alone.
+        init: stages that the architecture may come from.
+    """
+    from spft.checkpoint import read_config
+
+    projector = stage.get("projector") or init and read_config(init[0])["projector"]
+    found = {}
+    for phase, audio in speech.items():
+        names = ["loss"]
+        if audio and (stage.get("model_conf") or {}).get("llm_weight", 1):
+            names.append("loss_llm")
+        if audio and projector == "ctc":
+            names += ["loss_ctc", "cer"] if phase == "valid" else ["loss_ctc"]
+        found[phase] = names
+    return found
+
+
+def check_criterion(stage: dict, known: dict[str, list[str]], file: str) -> None:
+    """Refuse a figure to choose the epoch by that this training does not have.
 
     Raises:
         UserError: now, for after the last epoch it would cost all of them.
     """
-    figures = ["loss", "loss_llm", "loss_ctc", "cer"] if paired else ["loss"]
-    choices = (["train", "valid"], figures, ["min", "max"])
     criterion = stage["best_model_criterion"]
     try:
-        known = all(word in of for word, of in zip(criterion[0], choices, strict=True))
+        phase, name, mode = criterion[0]
+        right = name in known[phase] and mode in ("min", "max")
     except (TypeError, ValueError, IndexError, KeyError):
-        known = False
-    if not known:
+        right = False
+    if not right:
+        choices = [f"{p}, {name}" for p, names in known.items() for name in names]
         raise UserError(
-            f"{file}: best_model_criterion: {criterion} does not begin with a list of "
-            + ", ".join(" or ".join(of) for of in choices)
+            f"{file}: best_model_criterion: {criterion} does not begin with one of "
+            f"{'; '.join(choices)}, each with min or max behind it"
         )
 
 
