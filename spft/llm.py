@@ -1,6 +1,7 @@
 """The decoder-only LLM: a transformers model, tuned whole or through LoRA (peft)."""
 
 import contextlib
+import functools
 
 import torch
 from torch import Tensor, nn
@@ -215,6 +216,7 @@ class LLM(nn.Module):
         """Text of token ids."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
 
+    @functools.cached_property
     def pieces(self) -> list[str]:
         """What each token of the vocabulary adds to a text, word marks as spaces."""
         # Some tokenizers drop the first token's word mark: so none stands first.

@@ -303,7 +303,7 @@ class Recognizer:
 
     def _ctc(self, log_probs: Tensor, lengths: Tensor) -> WeightedScorer:
         if self._spelling is None:
-            spelling = Spelling.of(self.llm.pieces(), ALPHABET)
+            spelling = Spelling.of(self.llm.pieces, ALPHABET)
             self._spelling = spelling.to(self.llm.device)
         scorer = CTCPrefixScorer(log_probs, lengths, self._spelling, self.llm.eos)
         return WeightedScorer(scorer, self.config.ctc_weight)

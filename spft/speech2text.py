@@ -92,7 +92,7 @@ class Speech2Text:
         names = {normalize(name) for name in names} - {""}
         met, llm = set(), self.recognizer.llm
         if ngram := self.recognizer.scorers.get("ngram"):
-            pieces = enumerate(llm.pieces())
+            pieces = enumerate(llm.pieces)
             words = [llm.eos, *(i for i, piece in pieces if piece.startswith(" "))]
             met = {name for name in names if ngram.has_met(self._tokens(name), words)}
         self.phrases = self.phrases.with_names(names, met)

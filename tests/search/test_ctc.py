@@ -84,7 +84,7 @@ def test_pieces_of_a_tokenizer(tiny_llm):
     from spft.llm import LLM
 
     llm = LLM(str(tiny_llm), dtype="float32")
-    pieces = llm.pieces()
+    pieces = llm.pieces
     assert len(pieces) == llm.model.get_output_embeddings().weight.shape[0]
     tokens = llm.encode("play the blue song")
     assert "".join(pieces[t] for t in tokens).strip() == "play the blue song"
