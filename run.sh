@@ -2,7 +2,7 @@
 # Text-only domain adaptation of a speech LLM, from data to a scored comparison.
 # `./run.sh` is the main job; `./run.sh --help` prints stages and options.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 # Options, with their defaults. Each is also an option of the command line.
 stage=1            # first stage to run
@@ -57,7 +57,7 @@ for number in "$stage" "$stop_stage"; do
     [[ $number =~ ^[1-9]$ ]] || die "stage '$number' is not one of 1 to 9"
 done
 [ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop_stage $stop_stage"
-[ "$preset" = default ] || [ -d "conf/presets/$preset" ] ||
+[[ $preset = default || ( -n $preset && -d conf/presets/$preset && $preset != */* ) ]] ||
     die "no preset '$preset' in conf/presets/"
 [[ $max_epoch =~ ^([1-9][0-9]*)?$ ]] || die "--max_epoch: a number from 1"
 [[ $prompt_vectors =~ ^([1-9][0-9]*)?$ ]] || die "--prompt_vectors: a number from 1"
@@ -88,7 +88,7 @@ done
 [ "$protect" = true ] || [ "$fusion" = true ] || die "--protect false: there is no second pass"
 [ -n "$domains" ] || [ "$stop_stage" -le 3 ] || die "--domains '': add --stop_stage 3"
 for domain in $domains; do
-    [[ -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
+    [[ $domain != */* && -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
         die "no recipe of a domain in egs2/$domain/asr1"
     [[ ! $domain =~ ^(base|baseline(_ctc|_text)?|general|log|real|report|routes|studies)$ &&
         ! -d conf/presets/$domain ]] ||

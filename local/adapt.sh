@@ -35,6 +35,32 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     esac
 }
 
+config_of() { # config_of METHOD: by which stage 5 tunes it
+    case $1 in
+        noisy_text | pre_fine_tune | tts) echo "$1.yaml" ;;
+        *) echo decoder.yaml ;;
+    esac
+}
+
+check_configurations() { # of all domains, before anything is trained
+    local domain method options=()
+    for domain in $domains; do
+        if runs 4 && [[ $methods =~ soft_prompt ]]; then
+            options+=(--stages "$(conf prompt.yaml "$domain")")
+        fi
+        if runs 5; then
+            for method in $methods; do
+                options+=(--stages "$(conf "$(config_of "$method")" "$domain")")
+            done
+        fi
+        if runs 6 && [ "$fusion" = true ]; then
+            options+=(--lm "$(conf lm.yaml "$domain")")
+        fi
+        if runs 7; then options+=(--decode "$(conf decode.yaml "$domain")"); fi
+    done
+    job python -m spft.bin.check_config "${options[@]}"
+}
+
 # What follows is for `domain`, whose adaptation text and its dev part are `text`.
 
 tune_prompt() { # stage 4
@@ -52,23 +78,23 @@ prompt_length() { # of the soft prompt
 }
 
 tune_decoder() { # tune_decoder METHOD: stage 5
-    local config=decoder.yaml init=$exp/baseline sets=("${text[@]}") options=()
+    local init=$exp/baseline sets=("${text[@]}") options=()
     case $1 in
         soft_prompt) init=$exp/$domain/prompt ;;
         noisy_text)
-            config=noisy_text.yaml options=(--adapt noisy_text)
+            options=(--adapt noisy_text)
             [ ! -e "$exp/baseline/confusions.json" ] ||
                 options+=(--adapt_conf "confusions=$exp/baseline/confusions.json")
             ;;
         pre_fine_tune)
-            config=pre_fine_tune.yaml init=$exp/$domain/no_prompt
+            init=$exp/$domain/no_prompt
             sets=("$data/${general}_"{train,dev})
             ;;
         empty_prompt) options=(--adapt "$1" --adapt_conf "length=$(prompt_length)") ;;
-        tts) config=tts.yaml sets=("$data/${domain}_tts_"{train,dev}) ;;
+        tts) sets=("$data/${domain}_tts_"{train,dev}) ;;
         *) options=(--adapt "$1") ;;
     esac
-    train "$(conf "$config" "$domain")" "${sets[@]}" "$exp/$domain/$1" \
+    train "$(conf "$(config_of "$1")" "$domain")" "${sets[@]}" "$exp/$domain/$1" \
         --init "$init" -- "${text_options[@]}" "${options[@]}"
 }
 
@@ -192,6 +218,7 @@ adapt_all() { # stages 4 to 7 of all domains, $nj at a time
     local domain names failed=() threads
     local -A jobs=()
     for domain in $domains; do check_domain "$domain"; done
+    check_configurations
     read -ra names <<<"$domains"
     [ "$nj" -le ${#names[@]} ] || nj=${#names[@]}
     if [ "$nj" -le 1 ]; then

@@ -40,6 +40,6 @@ declare -A voices=(
 )
 for set in dev test; do
     # shellcheck disable=SC2086  # a list of names
-    python -m spft.bin.synthesize --jobs "$(nproc)" --voices ${voices[$set]} \
+    python -m spft.bin.synthesize --jobs "$(env -u OMP_NUM_THREADS nproc)" --voices ${voices[$set]} \
         --text "$out/${domain}_$set/text" --out "$out/${domain}_$set"
 done

@@ -12,8 +12,11 @@ lock() { # lock exclusive|shared FOLDER ELSE: until this and all that it runs en
     [ "$status" -ne "$busy" ] ||
         die "another run.sh, or what it left running, is at work in $2; wait for it, or $3"
 }
-on() { # on N: whether stage N is to run
-    [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
+runs() { # runs N: whether stage N is to run
+    [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]
+}
+on() { # on N: the same, and says so
+    runs "$1" || return 1
     echo "stage $1" >&2
 }
 gpus() { # gpus auto|NUMBER: how many train; auto: one if there is one

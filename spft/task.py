@@ -34,6 +34,7 @@ from spft.model import SpeechLLM
 from spft.projector.abs_projector import AbsProjector
 from spft.projector.ctc import CTCProjector
 from spft.projector.stack import StackProjector
+from spft.stage_config import check_arguments
 from spft.trainer import ProgressTrainer
 from spft.training_settings import DEVICE_KEYS
 
@@ -242,10 +243,5 @@ def inherit_architecture(args: argparse.Namespace, folder: str, earlier: dict) -
 
 def _construct(part: type, key: str, conf: dict, *args):
     """Make a part of its configuration; a key it does not take is the user's error."""
-    import inspect
-
-    try:
-        inspect.signature(part).bind(*args, **conf)
-    except TypeError as error:
-        raise UserError(f"{key}: {part.__name__}: {error}") from error
+    check_arguments(part, conf, key, len(args))
     return part(*args, **conf)

@@ -51,12 +51,24 @@ def check_settings(out: Path, settings: dict) -> None:
     """
     path = out / "settings.json"
     earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
-    other = [name for name in settings if settings[name] != earlier.get(name)]
-    if "espnet" in other:
-        values = earlier.get("espnet"), settings["espnet"]
-        other[other.index("espnet")] = "espnet ({} there, {} here)".format(*values)
+    other = [
+        difference(name, earlier.get(name), settings[name])
+        for name in settings
+        if settings[name] != earlier.get(name)
+    ]
     if other:
         raise UserError(
-            f"{out}: what was trained there differs from this in "
-            f"{' and '.join(other)} ({path}); go on with that, or remove the folder"
+            f"{out}: what was trained there differs from this in {', '.join(other)} "
+            f"({path}); go on with that, or remove the folder"
         )
+
+
+def difference(name: str, there: object, here: object) -> str:
+    """What differs of a setting, in words."""
+    if not (isinstance(there, dict) and isinstance(here, dict)):
+        return f"{name} ({there} there, {here} here)"
+    keys = there.keys() | here.keys()
+    other = sorted(key for key in keys if there.get(key) != here.get(key))
+    if name == "sha256":
+        return f"what is in {' and '.join(other)}"
+    return ", ".join(difference(key, there.get(key), here.get(key)) for key in other)

@@ -57,6 +57,8 @@ def test_entities_are_found_the_longest_first():
         ("twenty four", 3, 5),
         ("paracetamol", 5, 6),
     ]
+    (found,) = lexicon.find("is paracetamol's label red")
+    assert (found["text"], found["type"], found["end"]) == ("paracetamol's", "drug", 2)
 
 
 def test_recordings_become_dev_and_test(monkeypatch, files, capsys):
@@ -104,6 +106,16 @@ def test_recordings_of_one_name_and_recordings_that_cannot_be_read(monkeypatch, 
     options = ("--test", files / "recordings", "--dev", dev)
     with pytest.raises(UserError, match="a second recording 'call_0'"):
         make(monkeypatch, files, *options)
+    shutil.copyfile(files / "recordings/call 1.wav", dev / "call 9.wav")
+    (dev / "call 9.txt").write_text("stop\n")
+    (dev / "call 0.flac").rename(dev / "call 8.flac")
+    (dev / "call 0.txt").rename(dev / "call 8.txt")
+    with pytest.raises(UserError, match="call 9.wav: in dev and test|call 1.wav: in"):
+        make(monkeypatch, files, *options)
+    (dev / "call 9.txt").unlink()
+    (dev / "call 9.wav").unlink()
+    (dev / "call 8.flac").unlink()
+    (dev / "call 8.txt").rename(dev / "call 0.txt")
     soundfile.write(dev / "call 0.flac", 0 * samples, rate)
     (files / "recordings/call 1.wav").write_bytes(b"RIFF")
     with pytest.raises(UserError, match=r"silence.* .nor can call 1.wav be"):
@@ -151,7 +163,11 @@ def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
         (lambda spoken: (spoken / "a.wav").unlink(), "a.txt: no recording"),
         (
             lambda spoken: (spoken / "a.txt").write_bytes(b"caf\xe9"),
-            "a.txt:1: not UTF-8",
+            "a.txt:1: not UTF-8.*latin1",
+        ),
+        (
+            lambda spoken: (spoken / "a.txt").write_bytes("go".encode("utf-16")),
+            "a.txt:1: not UTF-8.*-f utf-16",
         ),
         (lambda spoken: (spoken / "a.mp3").touch(), "a.wav: a.mp3 has the same name"),
         (lambda spoken: (spoken / "segments").touch(), "segments: recordings are read"),

@@ -62,6 +62,8 @@ def test_every_method_has_a_row_in_the_report():
         (["--stage", "5", "--stop_stage", "4"], ["comes after"]),
         (["--stage"], ["needs a value"]),
         (["--preset", "huge"], ["no preset"]),
+        (["--preset", ""], ["no preset"]),
+        (["--domains", "../egs2/music"], ["no recipe"]),
         (["--max_epoch", "none"], ["--max_epoch"]),
         (["--resume", "yes"], ["--resume", "one of true, false"]),
         (["--domains", "medical"], ["egs2/medical"]),

@@ -160,7 +160,7 @@ def test_an_interrupted_training_goes_on_as_it_was(
         assert train(*given).returncode
     assert (tmp_path / "prompt" / "checkpoint.pth").exists()
     result = train(*given, "--seed", "1", "--", "--max_epoch", "3")
-    assert "differs from this in seed and espnet (" in result.stderr
+    assert "differs from this in seed (0 there, 1 here), espnet (" in result.stderr
     half = tmp_path / "half"
     shutil.copytree(tmp_path / "prompt", half, symlinks=True)
     # As if it had ended after the checkpoint and before the weights of the last epoch.
@@ -325,7 +325,8 @@ def test_incomplete_checkpoint_is_refused(stages, tmp_path):
 
 def test_keys_that_do_not_work(train, tiny_data, model_yaml, tmp_path):
     for key, value, word in (
-        ("adapt_conf", {"d_model": 1}, "d_model"),
+        ("adapt_conf", {"d_model": 1}, "adapt_conf: .*d_model"),
+        ("adapt_conf", {"length": "four"}, "adapt_conf: length: 'four' makes no sense"),
         ("use_deepspeed", True, "use sharded_ddp"),
         ("sharded_ddp", True, "add --launcher"),
         ("ngpu", 2, "add --launcher"),

@@ -5,15 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
-from spft.bin.train import (
-    check_16khz_mono,
-    check_criterion,
-    check_keys,
-    figures,
-    write_lengths,
-)
+from spft.bin.train import check_16khz_mono, write_lengths
 from spft.errors import UserError
+from spft.stage_config import check_criterion, check_stage, figures
 
 PRESET = Path(__file__).parents[1] / "conf" / "presets" / "tiny"
 
@@ -42,15 +38,24 @@ def test_ids_end_at_any_white_space(tmp_path):
         ("optim", "adamx", "optim: 'adamx' is none of .*adamw"),
         ("seed", 7, "seed: not read"),
         ("train_shape_file", "x", "train_shape_file: not read"),
+        ("optim_conf", {"leaning_rate": 1}, "optim_conf: AdamW: .*leaning_rate"),
+        ("optim_conf", {"lr": "fast"}, "optim_conf: lr: 'fast' makes no sense"),
+        ("scheduler_conf", {"warmup": 1}, "scheduler_conf: WarmupLR: .*warmup"),
+        ("max_epoch", "two", "max_epoch: 'two' makes no sense"),
+        ("batch_size", 0, "batch_size: 0 is less than 1"),
+        ("trainable", None, "no trainable; such a file takes the place"),
     ],
 )
-def test_keys_that_nothing_reads(key, value, fault):
+def test_configurations_that_cannot_be_trained(key, value, fault):
     from spft.task import SpeechLLMTask
 
     parser = SpeechLLMTask.get_parser()
-    check_keys({"optim": "AdamW", "log_level": "DEBUG", "num_workers": 2}, parser, "x")
+    stage = yaml.safe_load((PRESET / "prompt.yaml").read_text())
+    stage |= {"optim": "AdamW", "log_level": "DEBUG", "num_workers": 2}
+    check_stage(stage, parser, "good.yaml")
+    bad = {k: v for k, v in (stage | {key: value}).items() if v is not None}
     with pytest.raises(UserError, match=f"bad.yaml: {fault}"):
-        check_keys({key: value}, parser, "bad.yaml")
+        check_stage(bad, parser, "bad.yaml")
 
 
 def test_figures_to_choose_an_epoch_by():

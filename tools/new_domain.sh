@@ -5,7 +5,7 @@
 # docs/tutorial.md goes through it; options: python -m spft.bin.new_domain --help
 set -euo pipefail
 here=$PWD
-cd "$(dirname "$0")/.."
+cd "$(dirname "$(readlink -f "$0")")/.."
 case ${1:-} in
     -h | --help) ;;
     -* | "")
@@ -32,7 +32,8 @@ done
 python -m spft.bin.new_domain "${options[@]}"
 downloads=egs2/$name/asr1/downloads
 if [ "$speak" = true ]; then
-    command=(python -m spft.bin.synthesize --corpus "$downloads" --jobs "$(nproc)")
+    command=(python -m spft.bin.synthesize --corpus "$downloads" --jobs)
+    command+=("$(env -u OMP_NUM_THREADS nproc)")
     if ! "${command[@]}"; then
         echo "the recipe is there; speech goes on by: . tools/path.sh; ${command[*]}" >&2
         exit 1

@@ -111,6 +111,7 @@ def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]
     """Dev and test rows of recordings, which are copied to ``audio``."""
     from spft.data.own_domain import read_spoken
     from spft.data.split import fraction
+    from spft.files import sha256
 
     found = {"test": read_spoken(test)}
     if dev:
@@ -128,13 +129,17 @@ def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]
         raise UserError(f"{test}: one sentence makes no dev and test set")
     check_recordings([item.audio for spoken in found.values() for item in spoken])
     audio.mkdir()
-    sets, known = {}, set()
+    sets, known, heard = {}, set(), {}
     for name, spoken in found.items():
         sets[name] = []
         for item in sorted(spoken, key=lambda s: s.id):
-            if item.id in known:
+            key = item.id.casefold()  # sclite does not tell apart what differs by case
+            if key in known:
                 raise UserError(f"{item.audio}: a second recording {item.id!r}; rename")
-            known.add(item.id)
+            part, other = heard.setdefault(sha256(item.audio), (name, item.audio))
+            if dev and part != name:
+                raise UserError(f"{item.audio}: in dev and test ({other}); remove one")
+            known.add(key)
             target = audio / f"{item.id}{item.audio.suffix.lower()}"
             shutil.copyfile(item.audio, target)
             row = {"id": item.id, "text": item.text, "speaker": item.speaker}

@@ -23,22 +23,17 @@ import shlex
 import subprocess
 import sys
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spft.errors import UserError, run
 from spft.files import atomic_write, read_yaml
 from spft.log import log_to
+from spft.stage_config import check_criterion, check_engine, check_stage, figures
 from spft.training_settings import check_settings, describe
 
 if TYPE_CHECKING:
     from spft.data.speech import SpeechSource
-
-
-# Keys of ESPnet's that this command sets, so that a YAML cannot.
-GIVEN = ("config", "init", "multiple_iterator", "output_dir", "resume", "seed",
-         "train_dtype")  # fmt: skip
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -128,7 +123,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     data = {"train": args.train, "valid": args.valid}
     found = {name: find_speech(folder, args.dump) for name, folder in data.items()}
     parser = SpeechLLMTask.get_parser()
-    check_keys(stage, parser, f"{args.config} {args.model or ''}")
+    check_stage(stage, parser, args.config)
     check_criterion(stage, figures(stage, found, args.init), args.config)
     command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true"]
@@ -190,95 +185,6 @@ def launch(launcher: list[str], command: list[str]) -> None:
         raise
     if process.returncode:
         raise UserError(f"{launcher[0]} ended with {process.returncode}; see above")
-
-
-def check_keys(stage: dict, parser: argparse.ArgumentParser, files: str) -> None:
-    """Refuse keys and choices that ESPnet's task does not know.
-
-    Raises:
-        UserError: it names ``files``, where the keys stand.
-    """
-    actions = {action.dest: action for action in parser._actions}
-    if unknown := sorted(stage.keys() - actions.keys()):
-        raise UserError(
-            f"{files.strip()}: unknown keys {unknown}; docs/configuration.md lists "
-            "this project's, ESPnet's documentation the trainer's"
-        )
-    for key, value in stage.items():
-        if key in GIVEN or key.endswith(("_name_and_type", "_shape_file")):
-            raise UserError(
-                f"{files.strip()}: {key}: not read; it is given by the options of "
-                "spft.bin.train (--help)"
-            )
-        choices = [str(choice).lower() for choice in actions[key].choices or ()]
-        if choices and isinstance(value, str) and value.lower() not in choices:
-            known = ", ".join(choices)
-            raise UserError(f"{files.strip()}: {key}: {value!r} is none of {known}")
-
-
-def figures(stage: dict, speech: dict, init: list[str]) -> dict[str, list[str]]:
-    """What an epoch of training and of validation tells, by phase.
-
-    Args:
-        stage: keys of the configuration.
-        speech: of the sets ``train`` and ``valid``, None of text alone.
-        init: stages that the architecture may come from.
-    """
-    from spft.checkpoint import read_config
-
-    projector = stage.get("projector") or init and read_config(init[0])["projector"]
-    found = {}
-    for phase, audio in speech.items():
-        names = ["loss"]
-        if audio and (stage.get("model_conf") or {}).get("llm_weight", 1):
-            names.append("loss_llm")
-        if audio and projector == "ctc":
-            names += ["loss_ctc", "cer"] if phase == "valid" else ["loss_ctc"]
-        found[phase] = names
-    return found
-
-
-def check_criterion(stage: dict, known: dict[str, list[str]], file: str) -> None:
-    """Refuse a figure to choose the epoch by that this training does not have.
-
-    Raises:
-        UserError: now, for after the last epoch it would cost all of them.
-    """
-    criterion = stage["best_model_criterion"]
-    try:
-        phase, name, mode = criterion[0]
-        right = name in known[phase] and mode in ("min", "max")
-    except (TypeError, ValueError, IndexError, KeyError):
-        right = False
-    if not right:
-        choices = [f"{p}, {name}" for p, names in known.items() for name in names]
-        raise UserError(
-            f"{file}: best_model_criterion: {criterion} does not begin with one of "
-            f"{'; '.join(choices)}, each with min or max behind it"
-        )
-
-
-def check_engine(options: argparse.Namespace, launcher: str | None) -> None:
-    """Refuse ways to distribute a training that do not work here.
-
-    Args:
-        options: of ESPnet's trainer.
-        launcher: of several processes.
-
-    Raises:
-        UserError: it says what does.
-    """
-    if options.use_deepspeed:
-        raise UserError(
-            "use_deepspeed: ESPnet's DeepSpeed trainer scales losses wrongly here and "
-            "leaves checkpoints that this command cannot read; use sharded_ddp"
-        )
-    if options.ngpu > 1 and not launcher:
-        raise UserError("--ngpu: one a process; for several GPUs add --launcher")
-    if options.sharded_ddp and not launcher:
-        raise UserError("sharded_ddp: of several processes; add --launcher")
-    if options.sharded_ddp and not find_spec("fairscale"):
-        raise UserError("sharded_ddp: needs fairscale: pip install fairscale")
 
 
 def check_16khz_mono(table: Path) -> None:

@@ -47,11 +47,13 @@ class Lexicon:
         self.longest = max(map(len, self.types), default=0)
 
     def find(self, text: str) -> list[dict]:
-        """Entities in a normalised sentence, the longest at each place."""
+        """Entities in a normalised sentence, the longest at each place, 's or not."""
         words, found, at = text.split(), [], 0
         while at < len(words):
             for end in range(min(len(words), at + self.longest), at, -1):
-                if kind := self.types.get(tuple(words[at:end])):
+                bare = (*words[at : end - 1], words[end - 1].removesuffix("'s"))
+                kind = self.types.get(tuple(words[at:end])) or self.types.get(bare)
+                if kind:
                     name = " ".join(words[at:end])
                     found.append({"type": kind, "text": name, "start": at, "end": end})
                     at = end - 1
@@ -174,6 +176,8 @@ def read_spoken(path: Path) -> list[Spoken]:
             )
             for u, wav in wavs.items()
         ]
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
     transcripts = {file.stem: file for file in sorted(path.glob("*.txt"))}
     if not transcripts:
         raise UserError(
@@ -188,7 +192,10 @@ def read_spoken(path: Path) -> list[Spoken]:
             recordings[file.stem] = file
     for name in transcripts.keys() ^ recordings.keys():
         if name in transcripts:
-            raise UserError(f"{transcripts[name]}: no recording of that name beside it")
+            raise UserError(
+                f"{transcripts[name]}: no recording of that name beside it (of "
+                f"{' '.join(AUDIO_SUFFIXES)}; convert others)"
+            )
         raise UserError(
             f"{recordings[name]}: no {name}.txt with its words beside it; add it, or "
             "take the recording out"

@@ -3,6 +3,7 @@
 That is the order of bytes, which for UTF-8 is also that of Python's strings.
 """
 
+import codecs
 from pathlib import Path
 
 from spft.errors import UserError
@@ -28,14 +29,16 @@ def read_lines(path: str | Path) -> list[str]:
         raw = Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"{path}: no such file; check the path") from None
-    lines = []
+    lines, coding = [], "latin1"
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        coding = "utf-16"
     for number, line in enumerate(raw.split(b"\n"), 1):
         try:
             lines.append(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError:
             raise UserError(
                 f"{path}:{number}: not UTF-8; convert the file, e.g. with "
-                "`iconv -f latin1 -t utf-8`"
+                f"`iconv -f {coding} -t utf-8`"
             ) from None
     if lines[-1] == "":
         lines.pop()

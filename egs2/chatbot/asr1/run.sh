@@ -3,4 +3,4 @@
 set -euo pipefail
 domain=$(basename "$(dirname "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)")")
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
-exec ./run.sh --domains "$domain" "$@"
+exec ./run.sh "$@" --domains "$domain"

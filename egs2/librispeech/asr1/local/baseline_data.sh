@@ -23,7 +23,7 @@ TEXT
 options=(--out "$out" --paired "$paired" --spoken "$spoken")
 python -m spft.bin.prepare_data general_text "${options[@]}" ${limit:+--limit "$limit"}
 if [ "$spoken" != 0 ]; then
-    python -m spft.bin.synthesize --engine flite --jobs "$(nproc)" \
+    python -m spft.bin.synthesize --engine flite --jobs "$(env -u OMP_NUM_THREADS nproc)" \
         --text "$out/general_spoken/text" --out "$out/general_tts"
 fi
 if [ "$speeds" = true ]; then
