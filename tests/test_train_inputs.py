@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import yaml
 
+from spft.bin import check_config
 from spft.bin.train import check_16khz_mono, write_lengths
 from spft.errors import UserError
 from spft.stage_config import check_criterion, check_stage, figures
@@ -85,3 +86,20 @@ def test_missing_data_names_the_stage(train, tmp_path):
     result = train(PRESET / "prompt.yaml", tmp_path / "no", tmp_path / "out")
     assert result.returncode == 1
     assert "run stage 1 first" in result.stderr
+
+
+def test_configurations_are_checked_before_anything_is_trained(tmp_path, monkeypatch):
+    conf = PRESET.parents[1]
+    stages = [*conf.glob("*.yaml"), *PRESET.glob("*.yaml")]
+    others = {"lm.yaml", "decode.yaml", "model.yaml"}
+    words = ["--stages", *(path for path in stages if path.name not in others)]
+    words += ["--lm", *conf.glob("lm.yaml"), *conf.glob("tuning/lm_*.yaml")]
+    words += ["--decode", conf / "decode.yaml", PRESET / "decode.yaml"]
+    monkeypatch.setattr("sys.argv", ["check_config", *map(str, words)])
+    check_config.main()
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("max_epochs: 3\n")
+    for option in ("--lm", "--decode", "--stages"):
+        monkeypatch.setattr("sys.argv", ["check_config", option, str(bad)])
+        with pytest.raises(UserError, match="bad.yaml: (unknown keys|no trainable)"):
+            check_config.main()
