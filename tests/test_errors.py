@@ -69,10 +69,13 @@ def test_the_end_by_a_signal_clears_away(tmp_path):
             os.kill(os.getpid(), number)
             time.sleep(10)
 
+    # Where tests run in the background, the shell has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGINT):
         with pytest.raises(SystemExit) as end:
             run(lambda n=number: stopped(n))
         assert end.value.code == 128 + number and not list(tmp_path.iterdir())
+    signal.signal(signal.SIGINT, before)
 
 
 def test_what_may_not_be_written_is_one_line(tmp_path):

@@ -201,13 +201,17 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
     assert not found.external
     write("plain", "base")
     assert find_domain(tmp_path, "music", "base").model == tmp_path / "baseline"
+    report["weights"] = {"lm": 0.0}
+    write("lm")
+    assert not find_domain(tmp_path, "music", "soft_prompt").external
     report["weights"] = {"ctc": 1.0, "ngram": 0.0}
     write("second")
-    (tmp_path / "music/ngram").mkdir()
+    for name in ("lm", "ngram"):
+        (tmp_path / "music" / name).mkdir()
     found = find_domain(tmp_path, "music", "soft_prompt")
     assert found.decode["beam"] == 2 and found.second == report["weights"]
-    # It has no weight, but chooses what the others judge.
-    assert found.external == {"ngram": tmp_path / "music/ngram"}
+    # They have no weight, but the n-gram chooses what the others judge.
+    assert found.external == {n: tmp_path / "music" / n for n in ("lm", "ngram")}
     assert found.model == tmp_path / "music/soft_prompt"
     (tmp_path / "music/ngram").rmdir()
     with pytest.raises(UserError, match="ngram: not there, but stage 7 used it"):
@@ -221,7 +225,8 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
         find_domain(tmp_path, "music", "soft_prompt")
     del report["sha256"]
     report["config"]["keep_prompt"] = True
-    shutil.rmtree(tmp_path / "music/soft_prompt/decode_second")
+    for tag in ("lm", "second"):
+        shutil.rmtree(tmp_path / f"music/soft_prompt/decode_{tag}")
     for tag in ("plain", "second"):
         write(tag)
         with pytest.raises(UserError, match="decoded with its prompt kept"):

@@ -147,10 +147,11 @@ def find_domain(exp: Path, domain: str, system: str):
             "cannot do; run stage 7 again without --keep_prompt"
         )
     # The second pass chooses its candidates by the n-gram, whatever that one's weight.
+    searched, second = weights["lm"], weights["second"]
     external = {
         name: exp / domain / name
-        for name, weight in weights["lm"].items()
-        if weight or weights["second"]
+        for name in ("lm", "ngram")
+        if searched.get(name) or name in second or (second and name in searched)
     }
     for path in external.values():
         if not path.is_dir():
