@@ -34,8 +34,8 @@ class DecodeConfig:
         no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
             or the decoder might loop; 0 allows all.
         keep_prompt: a model that has a soft prompt keeps it, before the audio.
-        lm_weights: LM weights to choose from on dev, without the n-gram.
-        ngram_weights: those of the n-gram, then, beside the chosen LM weight.
+        lm_weights: LM weights to choose from on dev, without the n-gram; 0 is tried too.
+        ngram_weights: those of the n-gram, then, beside the chosen LM weight; 0 too.
         variants: of each hypothesis, the closest with a phrase of the domain in it that
             the second pass looks at.
         variants_kept: of all of an utterance, those that it judges.
@@ -55,8 +55,8 @@ class DecodeConfig:
     max_tokens_offset: int = 10
     no_repeat_ngram_size: int = 4
     keep_prompt: bool = False
-    lm_weights: list[float] = field(default_factory=lambda: [0.0, 0.2])
-    ngram_weights: list[float] = field(default_factory=lambda: [0.1, 0.3])
+    lm_weights: list[float] = field(default_factory=lambda: [0.2, 0.4])
+    ngram_weights: list[float] = field(default_factory=lambda: [0.3, 0.6])
     variants: int = 24
     variants_kept: int = 4
     second_pass_weights: dict[str, list[float]] = field(
