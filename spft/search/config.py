@@ -34,8 +34,8 @@ class DecodeConfig:
         no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
             or the decoder might loop; 0 allows all.
         keep_prompt: a model that has a soft prompt keeps it, before the audio.
-        lm_weights: LM weights to choose from on dev, without the n-gram; 0 is tried too.
-        ngram_weights: those of the n-gram, then, beside the chosen LM weight; 0 too.
+        lm_weights: LM weights to try on dev beside 0, without the n-gram.
+        ngram_weights: those of the n-gram, then, with the chosen LM weight.
         variants: of each hypothesis, the closest with a phrase of the domain in it that
             the second pass looks at.
         variants_kept: of all of an utterance, those that it judges.
