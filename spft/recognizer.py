@@ -173,12 +173,12 @@ class Recognizer:
             found = self._with_first_pass(
                 found, first_pass, prefix, limits, letters, search
             )
-        if not (self.config.first_pass_weight and self.asr):
-            return found
-        known = [speech.first_pass_scores[u] for u in names]
-        audio = [f[:n] for f, n in zip(frames, sizes, strict=True)]
-        rows = zip(found, audio, speech.written(names), known, strict=True)
-        return [self._rescore(*row) for row in rows]
+        if self.config.first_pass_weight and self.asr:
+            known = [speech.first_pass_scores[u] for u in names]
+            audio = [f[:n] for f, n in zip(frames, sizes, strict=True)]
+            rows = zip(found, audio, speech.written(names), known, strict=True)
+            found = [self._rescore(*row) for row in rows]
+        return [nbest[: self.config.beam] for nbest in found]
 
     def _with_first_pass(
         self,
@@ -189,7 +189,7 @@ class Recognizer:
         ctc: list[Tensor | None],
         search: BeamSearch,
     ) -> list[list[Hypothesis]]:
-        """The n-best lists, each with the first pass in its place.
+        """The n-best lists, each with the first pass in its place, uncut.
 
         The search may have pruned what scores best in the end: it is a beam of a few,
         and the first pass is what the LLM reads. It is judged as the search would have.
@@ -229,8 +229,7 @@ class Recognizer:
         for n, i in enumerate(rows):
             parts = {name: values[n] for name, values in found.items()}
             added = search.hypothesis([*tokens[n], llm.eos], parts)
-            ranked = sorted([*nbests[i], added], key=lambda h: -h.score)
-            nbests[i] = ranked[: self.config.beam]
+            nbests[i] = sorted([*nbests[i], added], key=lambda h: -h.score)
         return nbests
 
     @torch.inference_mode()
