@@ -105,12 +105,7 @@ class CTCPrefixScorer:
         """Log-probabilities ``[N, C]`` of ``candidates`` after ``tokens [N]``."""
         # bos spells nothing, and so it leaves the state as it is.
         state = self._extend(state, tokens)
-        count = candidates.shape[1]
-        rows = torch.arange(len(tokens), device=tokens.device)
-        extended = self._extend(
-            state[rows.repeat_interleave(count)], candidates.flatten()
-        )
-        scores = extended.score.view_as(candidates) - state.score[:, None]
+        scores = self._score(state, candidates) - state.score[:, None]
         unknown = self.spelling.lengths[candidates] < 0
         scores = scores.masked_fill(unknown, -torch.inf)
         ends = torch.logaddexp(state.letter[:, -1], state.blank[:, -1]) - state.score
@@ -122,45 +117,69 @@ class CTCPrefixScorer:
     def select(self, state: _Prefixes, index: Tensor) -> _Prefixes:
         return state[index]
 
+    def _letters(self, tokens: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Classes ``[M, P]`` and lengths ``[M]`` of what ``tokens`` add to strings."""
+        classes, lengths = self.spelling.classes[tokens], self.spelling.lengths[tokens]
+        # A space at the start is the tokenizer's word mark, which nobody says.
+        mark = (last == 0) & (classes[:, 0] == self.spelling.space)
+        classes = torch.where(mark[:, None], classes.roll(-1, 1), classes)
+        return classes, lengths - mark.long()
+
     def _extend(self, prefixes: _Prefixes, tokens: Tensor) -> _Prefixes:
         """The strings with their tokens' letters after them."""
-        classes, lengths = self.spelling.classes[tokens], self.spelling.lengths[tokens]
+        classes, lengths = self._letters(tokens, prefixes.last)
         for position in range(max(0, int(lengths.max()))):
-            # A space at the start is the tokenizer's word mark, which nobody says.
-            mark = (prefixes.last == 0) & (classes[:, position] == self.spelling.space)
-            rows = ((lengths > position) & ~mark).nonzero()[:, 0]
-            longer = self._append(prefixes[rows], classes[rows, position])
-            if len(rows) == len(tokens):
-                prefixes = longer
-                continue
+            rows = (lengths > position).nonzero()[:, 0]
+            _, longer = self._append(prefixes[rows], classes[rows, position])
+            old, new = vars(prefixes).values(), vars(longer).values()
             prefixes = _Prefixes(
-                *(
-                    old.index_copy(0, rows, new)
-                    for old, new in zip(
-                        vars(prefixes).values(), vars(longer).values(), strict=True
-                    )
-                )
+                *(a.index_copy(0, rows, b) for a, b in zip(old, new, strict=True))
             )
         return prefixes
 
-    def _append(self, prefixes: _Prefixes, letter: Tensor) -> _Prefixes:
-        """The strings with one letter each after them."""
+    def _score(self, prefixes: _Prefixes, candidates: Tensor) -> Tensor:
+        """Scores of the ``N`` strings with each of ``candidates [N, C]`` after them.
+
+        Candidates that begin alike, as most do with a space, share what that takes.
+        """
+        tokens, count = candidates.flatten(), candidates.shape[1]
+        string = torch.arange(len(candidates), device=tokens.device)
+        string = string.repeat_interleave(count)  # row in `prefixes` of each candidate
+        classes, lengths = self._letters(tokens, prefixes.last[string])
+        scores, kinds = prefixes.score[string], self.log_probs.shape[1]
+        for position in range(max(0, int(lengths.max()))):
+            rows = (lengths > position).nonzero()[:, 0]
+            steps = string[rows] * kinds + classes[rows, position]
+            steps, step = steps.unique(return_inverse=True)
+            go_on = lengths[rows] > position + 1
+            kept, string[rows[go_on]] = step[go_on].unique(return_inverse=True)
+            score, prefixes = self._append(
+                prefixes[steps // kinds], steps % kinds, kept
+            )
+            scores[rows] = score[step]
+        return scores.view_as(candidates)
+
+    def _append(
+        self, prefixes: _Prefixes, letter: Tensor, kept: Tensor | slice = slice(None)
+    ) -> tuple[Tensor, _Prefixes]:
+        """Scores of the strings with one letter each after them; those ``kept``."""
         emit = self.log_probs[prefixes.utterance, letter]  # [M, T]
-        silence = self.log_probs[prefixes.utterance, 0]
         before = torch.logaddexp(prefixes.letter, prefixes.blank)[:, :-1]
         # The same letter again needs a blank between the two.
         again = prefixes.last == letter
         frames = prefixes.frames + 1 + again
         before = torch.where(again[:, None], prefixes.blank[:, :-1], before)
-        new_letter = _stay(before, emit)
-        new_blank = _stay(new_letter[:, :-1], silence)
         score = torch.logsumexp(before + emit, 1)
         # Padding is no room, whatever the other utterances of the batch have of it.
         room = self.lengths[prefixes.utterance]
         score = score.masked_fill(frames > room, -torch.inf)
-        return _Prefixes(
-            prefixes.utterance, new_letter, new_blank, letter, score, frames
+        utterance = prefixes.utterance[kept]
+        new_letter = _stay(before[kept], emit[kept])
+        new_blank = _stay(new_letter[:, :-1], self.log_probs[utterance, 0])
+        longer = _Prefixes(
+            utterance, new_letter, new_blank, letter[kept], score[kept], frames[kept]
         )
+        return score, longer
 
 
 def score_texts(log_probs: Tensor, texts: list[str], alphabet: str) -> Tensor:
