@@ -15,6 +15,12 @@ if [ -e "${recipe}/downloads/adapt.jsonl" ]; then
 else
     out=data
     if [ "${1:-}" = --out ]; then out=$2; fi
+    if [ ! -e "${out}/${domain}_text/train" ]; then
+        echo "error: no data of ${domain}: let tools/new_domain.sh make the recipe of your" \
+            "files, or write ${out}/${domain}_text/{train,dev} and" \
+            "${out}/${domain}_{dev,test}" >&2
+        exit 1
+    fi
     python -m spft.bin.validate_data --no_audio "${out}/${domain}_text/"{train,dev}
     python -m spft.bin.validate_data "${out}/${domain}_"{dev,test} \
         --not_in "${out}/${domain}_text/"{train,dev}
