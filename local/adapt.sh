@@ -114,8 +114,8 @@ train_lms() { # stage 6
 }
 
 decode_systems() { # stage 7; `tests`: what is to be decoded
-    local system model systems=() options=() lms dev=$data/${domain}_dev
-    local general_dev=$data/${general}_dev dev_sets
+    local system model systems=() options=() lms guard=() dev=$data/${domain}_dev
+    local general_dev=$data/${general}_dev
     for system in base $methods; do
         model=$exp/$domain/$system
         [ "$system" != base ] || model=$exp/baseline
@@ -129,11 +129,9 @@ decode_systems() { # stage 7; `tests`: what is to be decoded
         lms=(--lm "$exp/$domain/lm" --ngram "$exp/$domain/ngram")
         each_system decode "${options[@]}" "${lms[@]}" \
             --data "${tests[@]}" "$general_dev" --tune "$dev"
-        # What LMs and phrases do to general speech counts as much as what they gain.
-        dev_sets=("$dev" "$general_dev")
-        [ "$protect" = true ] || dev_sets=("$dev")
+        [ "$protect" = false ] || guard=(--protect "$general_dev")
         each_system second_pass "${options[@]}" "${lms[@]}" --data "${tests[@]}" \
-            --tune "${dev_sets[@]}" --phrases "${text[0]}"
+            --tune "$dev" "${guard[@]}" --phrases "${text[0]}"
     else # dev is for stage 9, which packs what is best there
         each_system decode "${options[@]}" --data "${tests[@]}" --tune "$dev"
     fi

@@ -3,14 +3,15 @@
     python -m spft.bin.second_pass --out exp/music \
         --systems base=exp/baseline soft_prompt=exp/music/soft_prompt \
         --data data/music_test data/general_test \
-        --tune data/music_dev data/general_dev \
+        --tune data/music_dev --protect data/general_dev \
         --lm exp/music/lm --ngram exp/music/ngram --phrases data/music_text/train
 
 Phrases of the domain that are spelt like what was heard join the n-best lists of
 ``<out>/<system>/decode_lm``, which ``spft.bin.decode`` wrote for all these sets; all
 that judges in the search judges them once more. Writes ``decode_second`` beside it. The
-weights are those of the configuration's grid with the lowest mean of the error rates on
-the sets of ``--tune``: a set of the general domain among them, lest it be forgotten.
+weights are those of the configuration's grid with the lowest error rate on ``--tune``,
+a development set of the domain, and ``--protect``, one of other speech, which names of
+the domain must not get into: it counts ``general_weight`` times as much.
 """
 
 import argparse
@@ -29,7 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     decodes.add_options(parser)
     add = parser.add_argument
-    add("--tune", required=True, type=Path, nargs="+", help="to choose the weights on")
+    add("--tune", required=True, type=Path, help="to choose the weights on")
+    add("--protect", type=Path, help="speech of no domain, to choose them on as well")
     add("--phrases", required=True, type=Path, help="text of the domain")
     return parser
 
@@ -44,9 +46,12 @@ def main() -> None:
     from spft.search.phrases import Phrases
 
     systems = decodes.find_systems(args.systems, args.only)
-    sets = decodes.find_sets([*args.tune, *args.data], args.dump)
+    tune = {args.tune: 1.0}
+    if args.protect:
+        tune[args.protect] = config.general_weight
+    sets = decodes.find_sets([*tune, *args.data], args.dump)
     files = [args.phrases / name for name in ("text", "entities", "names.txt")]
-    files += [folder / name for folder in args.tune for name in ("text", "entities")]
+    files += [folder / name for folder in tune for name in ("text", "entities")]
     phrases = Phrases.of(args.phrases)
     for system, model in systems:
         searched, out = args.out / system / "decode_lm", args.out / system
@@ -69,7 +74,7 @@ def main() -> None:
         from spft.recognizer import Recognizer  # slow to import
 
         recognizer = Recognizer(model, config, external)
-        judge_system(recognizer, phrases, sets, nbests, args.tune, out, made_of)
+        judge_system(recognizer, phrases, sets, nbests, tune, out, made_of)
         del recognizer  # before the next one takes its memory
 
 
@@ -78,7 +83,7 @@ def judge_system(
     phrases,
     sets: dict,
     nbests: dict[Path, dict],
-    tune: list[Path],
+    tune: dict[Path, float],
     out: Path,
     made_of: dict,
 ) -> None:
@@ -89,7 +94,8 @@ def judge_system(
         phrases: of the domain.
         sets: data directories and their speech.
         nbests: what was found in each of them.
-        tune: those of them to choose weights on, and for nothing else.
+        tune: those of them to choose weights on, and for nothing else; what the error
+            rate of each counts.
         out: folder of the system.
         made_of: what goes into ``decode.json``.
     """
@@ -101,7 +107,7 @@ def judge_system(
         start = time.perf_counter()
         found[folder] = again.candidates(speech, nbests[folder], folder.name)
         seconds[folder] = time.perf_counter() - start
-    weights, sweep = choose_weights(config, {folder: found[folder] for folder in tune})
+    weights, sweep = choose_weights(config, found, tune)
     print(f"{out.name}: second pass {weights}", flush=True)
     search = decodes.read_report(out / "decode_lm")["timing"]
     timing, second = {}, out / "decode_second"
@@ -147,12 +153,15 @@ def check_search(
             )
 
 
-def choose_weights(config: DecodeConfig, found: dict[Path, dict]) -> tuple:
-    """Choose the judges' weights by the mean of the error rates on development sets.
+def choose_weights(
+    config: DecodeConfig, found: dict[Path, dict], tune: dict[Path, float]
+) -> tuple:
+    """Choose the judges' weights by the error rates on development sets.
 
     Args:
         config: with the grids.
         found: candidates of each set.
+        tune: what the error rate of each development set counts in their mean.
 
     Returns:
         The weights, and what was tried; see :func:`spft.search.tuning.grid_search`.
@@ -161,12 +170,12 @@ def choose_weights(config: DecodeConfig, found: dict[Path, dict]) -> tuple:
     from spft.search.tuning import grid_search
 
     candidates, errors = {}, {}
-    for folder, of_set in found.items():
-        dev = DevSet(folder)
-        for utterance, texts in of_set.items():
+    for folder, importance in tune.items():
+        dev, share = DevSet(folder), importance / sum(tune.values())
+        for utterance, texts in found[folder].items():
             key = folder, utterance
             candidates[key] = texts
-            errors[key] = [dev.errors(utterance, t) / len(found) for t in texts.texts]
+            errors[key] = [share * dev.errors(utterance, t) for t in texts.texts]
     judges = next(iter(candidates.values())).log_probs
     grids = {n: grid for n, grid in config.second_pass_weights.items() if n in judges}
     if not grids:

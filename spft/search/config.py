@@ -5,7 +5,12 @@ from dataclasses import asdict, dataclass, field
 from spft.errors import UserError
 from spft.files import read_yaml
 
-SECOND_PASS = ("variants", "variants_kept", "second_pass_weights")
+SECOND_PASS = (
+    "variants",
+    "variants_kept",
+    "second_pass_weights",
+    "general_weight",
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,9 @@ class DecodeConfig:
             the second pass looks at.
         variants_kept: of all of an utterance, those that it judges.
         second_pass_weights: values to choose each judge's weight from, on dev and
-            general dev alike; the LLM has weight 1.
+            general dev; the LLM has weight 1.
+        general_weight: what the error rate of general dev counts in that choice, beside
+            1 for the domain's.
     """
 
     beam: int = 4
@@ -67,6 +74,7 @@ class DecodeConfig:
             "ngram": [0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0],
         }
     )
+    general_weight: float = 2.0
 
     def of_search(self) -> dict:
         """The keys that the search reads; the others are the second pass's alone."""

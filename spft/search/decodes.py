@@ -87,8 +87,8 @@ def find_sets(folders: Iterable[Path], dump: Path) -> dict[Path, SpeechSource]:
     """
     folders = list(folders)
     if len({folder.name for folder in folders}) < len(folders):
-        raise UserError("--data, --tune: two sets of one name; their features and "
-                        "results, which go by it, would be mixed up")  # fmt: skip
+        raise UserError("two data sets of one name; their features and results, which "
+                        "go by it, would be mixed up")  # fmt: skip
     for folder in folders:
         if not (folder / "wav.scp").exists():
             raise UserError(f"{folder}/wav.scp: not found; run stage 1 first")

@@ -134,14 +134,14 @@ def test_systems_and_sets_that_are_not_there(tmp_path, tiny_data):
     paired = tiny_data / "paired"
     found = decodes.find_sets([paired], tmp_path)
     assert found == {paired: find_speech(paired, tmp_path)}
-    with pytest.raises(UserError, match="two sets of one name"):
+    with pytest.raises(UserError, match="two data sets of one name"):
         decodes.find_sets([paired, Path("other/paired")], tmp_path)
     with pytest.raises(UserError, match="run stage 1 first"):
         decodes.find_sets([tmp_path], tmp_path)
 
 
-def test_the_general_domain_counts_as_much_as_the_domain(tmp_path):
-    """Each wants another weight; the smaller set counts as much as the larger."""
+def test_error_rates_count_as_much_as_configured(tmp_path):
+    """Each set wants another weight; how large it is does not matter."""
     found, grid = {}, [0.0, 1.0, 2.0]
     for name, count, liked in (("music", 8, "b"), ("general", 2, "a")):
         folder = tmp_path / name
@@ -157,10 +157,13 @@ def test_the_general_domain_counts_as_much_as_the_domain(tmp_path):
             for utterance, gain in zip(wanted, gains, strict=True)
         }
     config = DecodeConfig(second_pass_weights={"ngram": grid, "ctc": [0.5]})
-    weights, sweep = choose_weights(config, found)
-    assert weights == {"ngram": 1.0}
-    errors = {row["ngram"]: row["error"] for row in sweep}
-    assert errors == {0.0: 50.0, 1.0: 0.0, 2.0: 50.0}
-    (music,) = ({f: c} for f, c in found.items() if f.name == "music")
-    assert choose_weights(config, music)[0] == {"ngram": 2.0}
+    music, general = found
+    for importance, best in ((1.0, 1.0), (4.0, 0.0)):  # neighbours count, too
+        tune = {music: 1.0, general: importance}
+        weights, sweep = choose_weights(config, found, tune)
+        assert weights == {"ngram": best}
+        errors = {row["ngram"]: row["error"] for row in sweep}
+        share = 100 / (1 + importance)
+        assert errors == {0.0: share, 1.0: 0.0, 2.0: 100 - share}
+    assert choose_weights(config, found, {music: 1.0})[0] == {"ngram": 2.0}
     json.dumps(sweep)
