@@ -77,7 +77,8 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
     """One row a system, two columns a domain, and the general WER of all domains.
 
     Columns without a figure are left out. Behind a figure stands its change against the
-    first system's, in percent, as the report has it.
+    first system's, in percent, as the report has it: rounding that again would be wrong
+    by up to one.
     """
     from spft.scoring.table import HEADER, NOTHING, format_table
 
@@ -98,7 +99,7 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
         ]
         general = " / ".join(row["general WER"] for row in rows.values())
         cells.append([system, *line, general])
-    names = [" ".join(column) for column in columns]
+    names = [f"{domain} {measure} (Δ %)" for domain, measure in columns]
     return format_table(["system", *names, f"general WER ({' / '.join(found)})"], cells)
 
 
@@ -106,10 +107,8 @@ def change(row: dict[str, str], measure: str) -> str:
     """Relative change of a figure, in brackets; empty where the report has none."""
     from spft.scoring.table import NOTHING
 
-    if row[f"Δ {measure}"] == NOTHING:
-        return ""
-    whole = round(float(row[f"Δ {measure}"]))
-    return f" ({whole:+d} %)" if whole else " (±0 %)"
+    found = row[f"Δ {measure}"]
+    return "" if found == NOTHING else f" ({found})"
 
 
 if __name__ == "__main__":

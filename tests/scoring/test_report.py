@@ -153,8 +153,10 @@ def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
             for line in text.splitlines()
             if line.startswith("|")
         ]
-        assert header[1:] == ["music WER", "music EER", "chatbot WER", "chatbot EER",
-                              "general WER (music / chatbot)"]  # fmt: skip
+        assert header[1:] == [
+            *(f"{d} {m} (Δ %)" for d in ("music", "chatbot") for m in ("WER", "EER")),
+            "general WER (music / chatbot)",
+        ]
         assert [row[0] for row in rows] == ["base", "no prompt", "soft prompt"]
         assert rows[1][1].split()[0] in report.read_text()
         assert rows[1][3:5] == ["–", "–"] and rows[1][5].endswith(" / –")
@@ -170,7 +172,7 @@ def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
 def test_changes_are_those_of_the_report():
     row = {"WER": "1.50*", "Δ WER": "–", "EER": "2.00", "Δ EER": "-91.53"}
     assert summary.change(row, "WER") == ""  # of nothing there is no share
-    assert summary.change(row, "EER") == " (-92 %)"
+    assert summary.change(row, "EER") == " (-91.53)"
 
 
 def test_missing_domain_is_one_line(tree, monkeypatch):
