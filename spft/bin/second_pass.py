@@ -31,7 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
     decodes.add_options(parser)
     add = parser.add_argument
     add("--tune", required=True, type=Path, help="to choose the weights on")
-    add("--protect", type=Path, help="speech of no domain, to choose them on as well")
+    add("--protect", type=Path, help="general speech, to choose them on as well")
     add("--phrases", required=True, type=Path, help="text of the domain")
     return parser
 
