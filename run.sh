@@ -17,7 +17,7 @@ general=auto       # [auto|general|librispeech] general domain; auto: librispeec
 methods="no_prompt soft_prompt" # of decoder tuning, see above; "": none
 max_epoch=         # of stages 4 and 5; empty: the domain's configuration
 prompt_vectors=    # length d of the soft prompt; empty: the domain's configuration
-packed=auto        # what stage 9 packs: auto (each domain's best on dev), base, a method
+packed=auto        # what stage 9 packs: auto (each domain's best on dev sets), base, a method
 keep_prompt=false  # [true|false] also at inference, before the audio
 fusion=true        # [true|false] false: no LMs (stage 6), no second pass, which needs them
 protect=true       # [true|false] choose the second pass's weights on general dev as well
@@ -167,8 +167,9 @@ text_options=("${espnet_options[@]}") # of stages 4 and 5
 
 encoder=$(model encoder)
 projector=$(model projector)
-llm=$(model llm_conf.name)
+llm=$(model llm_conf.name smollm2-135m)
 
+check_configurations
 if on 1; then prepare_data; fi
 if on 2; then make_features; fi
 lock shared "$data" "$readers" # the stages from here on read it

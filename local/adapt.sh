@@ -42,8 +42,13 @@ config_of() { # config_of METHOD: by which stage 5 tunes it
     esac
 }
 
-check_configurations() { # of all domains, before anything is trained
+check_configurations() { # of all stages to run and all domains, before the first
     local domain method options=()
+    if runs 3 && [ "$baseline" = train ]; then
+        options+=(--stages "$(conf baseline.yaml)")
+        [ "$projector" != ctc ] ||
+            options+=(--stages "$(conf baseline_ctc.yaml)" "$(conf baseline_text.yaml)")
+    fi
     for domain in $domains; do
         if runs 4 && [[ $methods =~ soft_prompt ]]; then
             options+=(--stages "$(conf prompt.yaml "$domain")")
@@ -58,7 +63,7 @@ check_configurations() { # of all domains, before anything is trained
         fi
         if runs 7; then options+=(--decode "$(conf decode.yaml "$domain")"); fi
     done
-    job python -m spft.bin.check_config "${options[@]}"
+    [ ${#options[@]} -eq 0 ] || job python -m spft.bin.check_config "${options[@]}"
 }
 
 # What follows is for `domain`, whose adaptation text and its dev part are `text`.
@@ -102,15 +107,16 @@ train_lms() { # stage 6
     local lm=$exp/$domain/lm ngram=$exp/$domain/ngram made_of
     made_of="seed $seed, $llm, "
     made_of+=$(sum_of "${text[@]/%//text}" "$(conf lm.yaml "$domain")" "$llm/tokenizer.json")
-    if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] &&
-        finished "$ngram/ngram.arpa"; then
-        return
+    if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] && [ "$resume" = true ]; then
+        if finished "$ngram/ngram.arpa"; then return; fi # else the LM goes on
+    else
+        rm -rf "$lm" "$ngram"
+        mkdir -p "$ngram"
+        echo "$made_of" >"$ngram/made_of"
     fi
-    rm -rf "$lm" "$ngram"
     train_lm "$(conf lm.yaml "$domain")" "$lm"
     do_run python -m spft.bin.train_ngram --text "${text[0]}/text" \
         --tokenizer "$llm" --out "$ngram"
-    echo "$made_of" >"$ngram/made_of"
 }
 
 decode_systems() { # stage 7; `tests`: what is to be decoded
@@ -216,7 +222,6 @@ adapt_all() { # stages 4 to 7 of all domains, $nj at a time
     local domain names failed=() threads
     local -A jobs=()
     for domain in $domains; do check_domain "$domain"; done
-    check_configurations
     read -ra names <<<"$domains"
     [ "$nj" -le ${#names[@]} ] || nj=${#names[@]}
     if [ "$nj" -le 1 ]; then

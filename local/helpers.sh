@@ -22,7 +22,8 @@ on() { # on N: the same, and says so
 gpus() { # gpus auto|NUMBER: how many train; auto: one if there is one
     if [ "$1" != auto ]; then
         echo "$1"
-    elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+    elif command -v nvidia-smi >/dev/null && # torch takes seconds to say
+        python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
         echo 1
     else
         echo 0
@@ -95,8 +96,8 @@ conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the de
     done
     die "no configuration $1"
 }
-model() { # model KEY: of the architecture
-    python -m spft.bin.show_config "$(conf model.yaml)" "$1"
+model() { # model KEY [DEFAULT]: of the architecture
+    python -m spft.bin.show_config "$(conf model.yaml)" "$1" ${2:+--default "$2"}
 }
 train_lm() { # train_lm CONFIG OUT: on `text`, over the LLM's tokens
     do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \

@@ -53,8 +53,10 @@ make_features() { # stage 2: models, and what the frozen encoder makes of all sp
         for domain in $domains; do text+=("$data/${domain}_text/train/text"); done
         do_run python -m spft.bin.make_tiny_llm --text "${text[@]}" --out "$llm"
     fi
+    # Any other is a folder, or transformers' to fetch.
+    [ "$llm" != smollm2-135m ] || do_run python -m spft.bin.fetch_models "$llm"
     if [ "$encoder" = cached ]; then # frozen, so its frames need computing only once
-        extractor=$(model encoder_conf.extractor)
+        extractor=$(model encoder_conf.extractor moonshine-base)
         do_run python -m spft.bin.fetch_models "$extractor"
         extract=(python -m spft.bin.extract_features --encoder "$extractor"
             --data "${sets[@]}" --dump "$dump")

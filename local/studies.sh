@@ -23,7 +23,7 @@ lstm, transformer (LM of weight 0.2 in the search).
 
 TEXT
 }
-. tools/parse_options.sh "$0" "$@"
+. tools/parse_options.sh local/studies.sh "$@"
 . tools/path.sh
 data=data dump=dump exp=exp resume=true launch=()
 if [ "$preset" != default ]; then data+=/$preset dump+=/$preset exp+=/$preset; fi
@@ -37,7 +37,8 @@ end_with_jobs
 lock shared "$data" "end it" # several calls may share out the rows
 text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
 dev=$data/${domain}_dev
-need "$baseline/model.safetensors" 3
+[ -e "$baseline/model.safetensors" ] || die "no $baseline;" \
+    "first run egs2/$domain/asr1/run.sh --stop_stage 3"
 ngpu=$(gpus "$ngpu")
 same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$general" \
     "baseline=$(sum_of "$baseline/model.safetensors")" \
@@ -89,7 +90,7 @@ for row in $rows; do
     if finished "${scored[-1]}"; then continue; fi
     if [[ $row =~ ^(full|kept|lstm|transformer)$ ]]; then
         [ -e "$exp/d_30/decoder/model.safetensors" ] ||
-            die "row $row starts from d_30; run $0 --rows d_30 first"
+            die "row $row starts from d_30; first do the same with --rows d_30"
     fi
     case $row in
         no_prompt)
@@ -130,7 +131,11 @@ done
 done_rows=()
 for row in "${all[@]}"; do
     scored=("$exp/$row"/decode_*/"${domain}_dev/score.json")
-    [ ! -e "${scored[-1]}" ] || done_rows+=("$exp/$row")
+    [ -e "${scored[-1]}" ] || continue
+    case $row in
+        lstm | transformer) done_rows+=("$row=$exp/$row/decode_lm") ;; # others: plain
+        *) done_rows+=("$exp/$row") ;;
+    esac
 done
 python -m spft.bin.compare --title "Studies of $domain" --set "${domain}_dev" \
     --rows "${done_rows[@]}" --commands "$exp/commands.log" --out "$exp/STUDIES.md"

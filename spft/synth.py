@@ -161,16 +161,18 @@ class FliteEngine:
     tracts = {"-2": 0.88, "-1": 0.94, "": 1.0, "+1": 1.07, "+2": 1.14}
     voices = tuple(map("".join, product(("awb", "rms", "slt"), tracts)))
 
+    def __init__(self):
+        if not shutil.which("flite"):
+            raise UserError("flite is not on PATH; install it (apt-get install flite)")
+
     def synthesize(self, text: str, voice: str, rate: float) -> np.ndarray:
         import soundfile
         import soxr
 
-        if not (flite := shutil.which("flite")):
-            raise UserError("flite is not on PATH; install it (apt-get install flite)")
         speaker, pitch = voice[:3], self.tracts[voice[3:]]
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             stretch = f"duration_stretch={pitch / rate}"
-            command = [flite, "-voice", speaker, "--setf", stretch]
+            command = ["flite", "-voice", speaker, "--setf", stretch]
             subprocess.run(
                 [*command, "-t", text, "-o", file.name], check=True, capture_output=True
             )

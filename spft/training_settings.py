@@ -31,9 +31,8 @@ def describe(args: argparse.Namespace, stage: dict) -> dict:
         settings["config"]["llm_conf"] = llm
     files = [folder / "text" for folder in (args.train, args.valid)]
     if llm.get("name"):  # where it is a folder: of a hub's model the name is enough
-        files += [
-            Path(llm["name"]) / n for n in ("model.safetensors", "tokenizer.json")
-        ]
+        files += sorted(Path(llm["name"]).glob("*.safetensors"))
+        files.append(Path(llm["name"]) / "tokenizer.json")
     files += [folder / "wav.scp" for folder in (args.train, args.valid)]
     files += [args.dump / f.name / "first_pass" for f in (args.train, args.valid)]
     files += [Path(folder) / "model.safetensors" for folder in args.init]

@@ -229,11 +229,16 @@ def test_a_study_goes_on_where_it_stopped(tiny):
     unknown = study("d_7 d_ten")
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("error: --rows: no row 'd_ten'")
+    studies = ROOT / "exp/tiny/studies/music"
     for _ in range(2):
         result = study("d_7")
         assert result.returncode == 0, result.stderr[-3000:]
+        # As if an LM's row were there, which is decoded otherwise than the others.
+        shutil.rmtree(studies / "lstm", ignore_errors=True)
+        shutil.copytree(studies / "d_7/decode_plain", studies / "lstm/decode_lm")
     assert "finished already" in result.stderr
-    page = (ROOT / "exp/tiny/studies/music/STUDIES.md").read_text()
+    page = (studies / "STUDIES.md").read_text()
+    assert re.search(r"^\| lstm +\|", page, re.M)
     # Losses of both stages, their trained parameters, minutes, WER.
     losses, size, score = (
         r"prompt loss \d.*, decoder loss \d.*",

@@ -52,6 +52,12 @@ def test_flite_speaks_at_the_rate_whatever_the_voice():
         assert length * rate == pytest.approx(whole, rel=0.05)
 
 
+def test_flite_is_missed_before_any_sentence(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="flite is not on PATH; install it"):
+        synth.FliteEngine()
+
+
 class FakeEngine:
     """Hums a tone between two silences; the louder the longer the text."""
 

@@ -72,6 +72,7 @@ def main() -> None:
     for name in args.set:
         decodes = [find_decode(folder, name) for folder in rows.values()]
         refuse_mixed(rows, decodes)
+        refuse_outdated(decodes)
         tables[name] = filled(
             [
                 [row, *row_cells(folder, decode, decodes[0])]
@@ -143,6 +144,21 @@ def refuse_mixed(rows: Mapping[str, Path], decodes: Sequence[Path]) -> None:
         raise UserError(
             f"--rows: decoded differently ({found}); name the decode_<tag> of each"
         )
+
+
+def refuse_outdated(decodes: Sequence[Path]) -> None:
+    """See that what rows were decoded from is as it was then.
+
+    Raises:
+        UserError: it is not.
+    """
+    from spft.scoring.collect import outdated
+
+    for decode in decodes:
+        if other := outdated(decode.parent / "decode.json"):
+            raise UserError(
+                f"{decode}: made when {other} was another one; decode and score again"
+            )
 
 
 def row_cells(row: Path, decode: Path, first: Path) -> list[str]:

@@ -10,7 +10,7 @@ its list of audio files nor these have changed.
 Large sets in shards, each a process of its own, then put together:
 
     tools/cmd.sh --shards 4 --log exp/log --command \
-        "python -m spft.bin.extract_features --data data/music_test --shard JOB/4"
+        'python -m spft.bin.extract_features --data data/music_test --shard $JOB/4'
     python -m spft.bin.extract_features --data data/music_test --merge 4
 """
 

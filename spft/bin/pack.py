@@ -6,8 +6,9 @@
 For each domain: the system's adapters, prompt and configuration, its external LMs with
 the weights that stage 7 chose on dev and the search that it did, the phrases for its
 second pass; and the baseline, as the domain ``base``. Of several systems of a domain
-the one with the fewest errors on dev is packed. The pretrained models are named with
-checksums, not packed.
+the one with the fewest errors on the development sets that its weights were chosen on
+is packed: of second passes, general dev is among them. The pretrained models are named
+with checksums, not packed.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def main() -> None:
         if len(names) > 1:
             errors = dev_errors(args.exp / domain, names).items()
             figures = ", ".join(f"{name} {error:.2f}" for name, error in errors)
-            print(f"{domain}: {system} is packed; errors on dev (%): {figures or '–'}")
+            print(f"{domain}: {system} is packed; dev errors (%): {figures or '–'}")
     domains[BASE] = Domain(args.exp / "baseline")
     for domain in domains.values():
         if not (domain.model / "model.safetensors").exists():
@@ -88,13 +89,14 @@ def write_names(entities: Path, out: Path) -> None:
 
 
 def best_system(folder: Path, systems: Sequence[str]) -> str:
-    """Find the system of fewest errors on dev; the last, if none was judged there."""
+    """Find the system of fewest errors there; the last, if none was judged."""
     errors = dev_errors(folder, systems)
     return min(errors, key=errors.get, default=systems[-1])
 
 
 def dev_errors(folder: Path, systems: Sequence[str]) -> dict[str, float]:
-    """Error rates (%) on dev, in the last way that all systems were decoded.
+    """Error rates (%) by which the weights were chosen: on dev and, of second passes,
+    on general dev, in the last way that all systems were decoded.
 
     Args:
         folder: of the domain's systems.
@@ -144,7 +146,8 @@ def find_domain(exp: Path, domain: str, system: str):
     if config and config["keep_prompt"]:
         raise UserError(
             f"{folder}: decoded with its prompt kept, which a pack of several domains "
-            "cannot do; run stage 7 again without --keep_prompt"
+            "cannot do; run stage 7 again without --keep_prompt (in decode.yaml: "
+            "keep_prompt)"
         )
     # The second pass chooses its candidates by the n-gram, whatever that one's weight.
     searched, second = weights["lm"], weights["second"]

@@ -64,7 +64,7 @@ def get_parser() -> argparse.ArgumentParser:
     libri = corpora.add_parser("librispeech", parents=[common], help="paired speech")
     for name in EVALUATION:
         libri.add_argument(
-            f"--{name}-speakers",
+            f"--{name}_speakers",
             nargs="+",
             metavar="ID",
             help=f"held out for {name}; default: two readers of dev-clean",
@@ -124,6 +124,10 @@ def read_general_text(args: argparse.Namespace) -> dict[str, list]:
     utterances = [Utterance(f"paired-{key}", text) for key, text in texts.items()]
     if args.source or os.environ.get("WORDNET"):
         utterances += read_wordnet(find_source(args.source, "WORDNET"))
+    elif args.spoken:
+        raise UserError(
+            "--spoken speaks WordNet's sentences; set WORDNET (tools/db.sh)"
+        )
     else:
         logging.info("WORDNET (tools/db.sh) is not set: transcripts are all the text")
     train, dev = hold_out(unique(utterances), 0.02)

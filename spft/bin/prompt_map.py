@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from spft.errors import UserError, run
-from spft.files import atomic_write
+from spft.files import atomic_write, sha256
 
 UTTERANCES = 30  # whose audio embeddings are looked at
 TOKENS = 300  # of the text, the most frequent
@@ -69,7 +69,9 @@ def main() -> None:
             "text": llm.embed(torch.tensor(tokens, device=llm.device)).float(),
         }
         written = [llm.decode([token]) for token in tokens]
+        weights = args.model / "model.safetensors"
         report = {
+            "sha256": {str(weights): sha256(weights)},
             "points": project(groups),
             "prompt": nearest(groups, written),
             "norms": {

@@ -65,8 +65,9 @@ def main() -> None:
         *(domain_section(args.exp, name, rows) for name, rows in results.items()),
     ]
     if args.seeds:
-        exps = [args.exp, *args.seeds]
-        sections += [seeds_section(exps, name, args.general) for name in results]
+        for name, rows in results.items():
+            others = [collect(exp, name, args.general) for exp in args.seeds]
+            sections.append(seeds_section(name, [rows, *others]))
         for exp in args.seeds:
             commands = commands_section(exp, args.domains)
             sections.append(commands.replace("Commands", f"Commands of {exp}", 1))
@@ -124,7 +125,7 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
 
     Without what was made of another baseline or other data than today's.
     """
-    from spft.scoring.collect import DEFAULT_ROWS, outdated, read_json
+    from spft.scoring.collect import DEFAULT_ROWS, left_out, outdated, read_json
     from spft.scoring.table import (
         HEADER,
         espnet_table,
@@ -153,13 +154,10 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
         format_table(HEADER, table_cells(results)),
         footnotes(results),
     ]
-    missing = [
-        row.label
-        for row in DEFAULT_ROWS
-        if outdated(row.folder(exp, domain) / "decode.json")
-    ]
+    missing = [row.label for row in DEFAULT_ROWS if left_out(exp, domain, row)]
     if missing:
-        parts.append(f"Without {', '.join(missing)}: made of another baseline or data.")
+        without = ", ".join(missing)
+        parts.append(f"Without {without}: of another baseline, data or search.")
     if cells := training_cells(stages):
         parts += [f"### Training of {domain}", format_table(TRAINING_HEADER, cells)]
     if line := prompt_line(exp / domain / "prompt_map.json"):
@@ -169,14 +167,13 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
     return "\n\n".join(parts)
 
 
-def seeds_section(exps: list[Path], domain: str, general: str) -> str:
-    """Each system's error rates under all seeds."""
-    from spft.scoring.collect import collect
+def seeds_section(domain: str, results: list) -> str:
+    """Each system's error rates under all seeds, of which each has its rows."""
     from spft.scoring.seeds import HEADER, NOTE, seed_cells
     from spft.scoring.table import format_table
 
-    rows = seed_cells([collect(exp, domain, general) for exp in exps])
-    return f"## Seeds of {domain}\n\n{format_table(HEADER, rows)}\n\n{NOTE}"
+    cells = seed_cells(results)
+    return f"## Seeds of {domain}\n\n{format_table(HEADER, cells)}\n\n{NOTE}"
 
 
 def test_set_line(scores: dict) -> str:

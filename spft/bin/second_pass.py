@@ -64,6 +64,7 @@ def main() -> None:
         lists = [searched / folder.name / "nbest.jsonl" for folder in sets]
         made_of = {
             "config": asdict(config),
+            "tune": {str(folder): weight for folder, weight in tune.items()},
             "sha256": decodes.checksums(
                 model, external, sets, args.dump, [*files, *lists]
             ),

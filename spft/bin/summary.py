@@ -37,6 +37,8 @@ def main() -> None:
     found: dict[str, dict[str, dict[str, str]]] = {}
     for path in args.reports:
         for domain, rows in read_report(path).items():
+            if domain in found:
+                raise UserError(f"{path}: another report has {domain}, too; leave one")
             found[domain] = {
                 name: cells
                 for name, cells in rows.items()

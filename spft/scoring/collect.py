@@ -49,6 +49,7 @@ SYSTEMS = {
     "tts": "text spoken (TTS)",
 }
 UPPER = "tts"  # adapted with audio, which text alone tries to do without
+SEARCH = ("config", "fixed_weights", "tune")  # of decode.json: alike in all rows
 REFERENCE = "no_prompt"  # what other text tuning is compared with too
 
 
@@ -109,8 +110,8 @@ def collect(
 ) -> list[RowScores]:
     """Collect the scores of ``rows`` on ``<domain>_test`` and on the set ``general``.
 
-    Rows that were not decoded are left out, but for the first; so are those of another
-    baseline or text than today's, which are named.
+    Rows that were not decoded are left out, but for the first; so are those that
+    :func:`left_out` finds, which are named.
 
     Raises:
         UserError: no row has scores, or two rows were scored on different references.
@@ -118,9 +119,9 @@ def collect(
     test = f"{domain}_test"
     by_key = {row.key: row for row in rows}
     for row in rows:
-        if other := outdated(row.folder(exp, domain) / "decode.json"):
+        if reason := left_out(exp, domain, row):
             del by_key[row.key]
-            print(f"{domain}: without {row.label}, made when {other} was another one")
+            print(f"{domain}: without {row.label}: {reason}")
     if rows[0].key not in by_key:
         raise UserError(
             f"{exp / domain / rows[0].system}: of another baseline or other data; run "
@@ -141,6 +142,18 @@ def collect(
     results = results[:1] + [r for r in results[1:] if r.scores is not None]
     base = results[0].scores or {}
     return results[:1] + [_with_changes(result, base) for result in results[1:]]
+
+
+def left_out(exp: Path, domain: str, row: SystemRow) -> str | None:
+    """Why a row that was decoded cannot stand beside the others, if it cannot."""
+    decode = row.folder(exp, domain) / "decode.json"
+    if other := outdated(decode):
+        return f"made when {other} was another one"
+    ours = read_json(decode)
+    base = read_json(replace(row, system="base").folder(exp, domain) / "decode.json")
+    if ours and base and any(ours.get(key) != base.get(key) for key in SEARCH):
+        return "searched with other settings than base"
+    return None
 
 
 def outdated(report: Path) -> str | None:

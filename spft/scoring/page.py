@@ -11,12 +11,12 @@ import numpy as np
 
 from spft.data.table import read_table
 from spft.scoring.align import align
-from spft.scoring.collect import RowScores, read_json
+from spft.scoring.collect import RowScores, outdated, read_json
 from spft.scoring.inputs import read_scoring_set
 from spft.scoring.table import table_cells
 
 TEMPLATE = Path(__file__).with_name("page.html")
-AUDIO_BYTES = 24_000_000  # of one page; utterances beyond it go without a player
+AUDIO_BYTES = 24_000_000  # of a domain's files; beyond it utterances have no player
 MIME = {".ogg": "audio/ogg", ".opus": "audio/ogg", ".wav": "audio/wav",
         ".flac": "audio/flac", ".mp3": "audio/mpeg"}  # fmt: skip
 CONFUSIONS = 30  # entities listed for each system
@@ -51,11 +51,12 @@ def domain_content(
     scored = [result for result in results if result.scores]
     systems = [system_content(exp, data / test, domain, row) for row in scored]
     wavs = read_table(data / test / "wav.scp")
+    prompt = exp / domain / "prompt_map.json"
     return {
         "systems": systems,
         "audio": audio_content(list(wavs.items())),
         "curves": curves(exp, domain),
-        "prompt": read_json(exp / domain / "prompt_map.json"),
+        "prompt": None if outdated(prompt) else read_json(prompt),
         "diagnosis": diagnose(exp, domain, {r.row.key: r for r in scored}),
     }
 
@@ -130,6 +131,8 @@ def curves(exp: Path, domain: str) -> list[dict]:
     found = []
     stages = [exp / "baseline", *sorted((exp / domain).glob("*"))]
     for folder in stages:
+        if outdated(folder / "settings.json"):
+            continue
         curve = {"stage": folder.name}
         for part in ("train", "valid"):
             if not (folder / "tensorboard" / part).is_dir():
@@ -151,11 +154,12 @@ def diagnose(exp: Path, domain: str, rows: Mapping[str, RowScores]) -> list[str]
     if base is None:
         return said
     for key, row in rows.items():
-        if row is base or key == "first_pass" or row.row.tag == "lm":
+        if key == "first_pass" or row.row.tag == "lm":
             continue
-        said += _against_base(row, base)
+        if row is not base:
+            said += _against_base(row, base)
         fused = rows.get(f"{key}_lm")
-        if fused and "wer" in fused.scores and row.scores["wer"] is not None:
+        if fused and None not in (fused.scores["wer"], row.scores["wer"]):
             gain = row.scores["wer"] - fused.scores["wer"]
             if gain <= 0:
                 nbest = fused.row.folder(exp, domain) / f"{domain}_test/nbest.jsonl"

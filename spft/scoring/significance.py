@@ -21,7 +21,7 @@ DRAWS = 10_000
 def mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> float:
     """Two-tailed p of the Matched-Pair Sentence-Segment Word Error test.
 
-    By sctk's ``sc_stats -t mapsswe`` where it is found, else by :func:`own_mapsswe`.
+    By sctk's ``sc_stats -t mapsswe`` where it is found, else as :func:`own_mapsswe`.
     """
     if not refs.keys() == hyps_a.keys() == hyps_b.keys():
         raise UserError("systems scored on different utterances; score them again")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from spft.scoring.collect import read_json
+from spft.scoring.collect import outdated, read_json
 
 HEADER = ("stage", "trained parameters", "epochs", "sentences/s", "best on dev")
 
@@ -29,9 +29,9 @@ def best_figure(figures: dict) -> str:
 
 
 def prompt_line(path: Path) -> str | None:
-    """A sentence on ``prompt_map.json``; None where there is no such file."""
+    """A sentence on ``prompt_map.json``; None where there is none of today's prompt."""
     found = read_json(path)
-    if found is None or "attention" not in found:
+    if found is None or "attention" not in found or outdated(path):
         return None
     near = mean(vector["audio"] for vector in found["prompt"])
     norms = [f"{name} {norm:.2f}" for name, norm in found["norms"].items()]

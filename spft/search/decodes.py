@@ -80,7 +80,8 @@ def find_sets(folders: Iterable[Path], dump: Path) -> dict[Path, SpeechSource]:
     """The speech of data directories.
 
     One source serves all systems: it keeps the first pass's scores of texts, a quarter
-    of a search's cost. So in the reports the second system looks faster than it is.
+    of a search's cost. So in the reports the searches after the first, those with LMs
+    and of other systems, look faster than they are.
 
     Raises:
         UserError: two of one name, or one without audio.

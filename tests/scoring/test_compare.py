@@ -75,3 +75,14 @@ def test_two_rows_of_one_name(rows, tmp_path, monkeypatch):
 def test_a_row_without_scores(rows):
     with pytest.raises(UserError, match="no decode of test in it"):
         compare.find_decode(rows[0], "test")
+
+
+def test_scores_of_another_model_are_refused(rows, tmp_path, monkeypatch):
+    model = tmp_path / "model.safetensors"
+    model.write_text("trained anew since")
+    made_of = {"sha256": {str(model): "of before"}}
+    (rows[1] / "decode_plain" / "decode.json").write_text(json.dumps(made_of))
+    words = ["compare", "--set", "dev", "--out", str(tmp_path / "out.md"), "--rows"]
+    monkeypatch.setattr("sys.argv", [*words, *map(str, rows)])
+    with pytest.raises(UserError, match="model.safetensors was another one; decode"):
+        compare.main()

@@ -164,6 +164,9 @@ def test_figures_of_reports_go_side_by_side_into_a_page(tree, monkeypatch):
     monkeypatch.setattr("sys.argv", [*sys.argv, "--without", "soft"])
     summary.main()
     assert "| base" in page.read_text() and "soft prompt" not in page.read_text()
+    monkeypatch.setattr("sys.argv", [*sys.argv[:2], str(report), *sys.argv[3:]])
+    with pytest.raises(UserError, match="RESULTS.md: another report has music"):
+        summary.main()
     monkeypatch.setattr("sys.argv", ["x", str(page), "--out", str(page)])
     with pytest.raises(UserError, match="README.md: no table of spft.bin.report"):
         summary.main()
@@ -319,10 +322,10 @@ def test_rows_of_another_baseline_are_left_out(tree, monkeypatch, capsys):
     assert rows["soft_prompt"].p_wer_versus is None, "nothing to compare with"
     run_report(tree, monkeypatch, "--domains", "music")
     text = (tree / "RESULTS.md").read_text()
-    assert "\nWithout no prompt: made of another baseline or data.\n" in text
+    assert "\nWithout no prompt: of another baseline, data or search.\n" in text
     assert "|no_prompt/decode_plain" not in text
     shown = capsys.readouterr().out
-    assert "without no prompt, made when exp/baseline/model.safetensors" in shown
+    assert "without no prompt: made when exp/baseline/model.safetensors" in shown
     start[str(exp / "baseline/model.safetensors")] = sha256(
         exp / "baseline/model.safetensors"
     )
@@ -331,3 +334,17 @@ def test_rows_of_another_baseline_are_left_out(tree, monkeypatch, capsys):
     assert rows["no_prompt"].scores and rows["soft_prompt"].p_wer_versus is not None
     decode.write_text(before)
     shutil.rmtree(exp / "baseline")
+
+
+def test_rows_that_were_searched_otherwise_are_left_out(tree, tmp_path, capsys):
+    """A table tests and ranks rows of one search; what differs in it is no gain."""
+    exp = tmp_path / "exp"
+    shutil.copytree(tree / "exp", exp)
+    for system, beam in (("base", 4), ("no_prompt", 4), ("soft_prompt", 8)):
+        path = exp / "music" / system / "decode_plain" / "decode.json"
+        made_of = {"config": {"beam": beam}, "weights": {}}
+        path.write_text(json.dumps(made_of))
+    found = [result.row.key for result in collect(exp, "music", "general_test")]
+    assert found == ["base", "no_prompt"]
+    shown = capsys.readouterr().out
+    assert "without soft prompt: searched with other settings than base" in shown

@@ -67,8 +67,9 @@ def split_speakers(
     known = {utterance.speaker for utterance in utterances}
     if missing := (set(dev) | set(test)) - known:
         raise UserError(
-            f"speakers not in the corpus: {' '.join(sorted(missing))}; choose "
-            "--dev_speakers and --test_speakers from: " + " ".join(sorted(known)[:40])
+            f"speakers not in the corpus: {' '.join(sorted(missing))} (by default "
+            "some of dev-clean); choose --dev_speakers and --test_speakers from: "
+            + " ".join(sorted(known)[:40])
         )
     part = {**dict.fromkeys(dev, "dev"), **dict.fromkeys(test, "test")}
     sets: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}

@@ -21,7 +21,7 @@ own transcript in place of the letters: the default).
 
 TEXT
 }
-. tools/parse_options.sh "$0" "$@"
+. tools/parse_options.sh egs2/librispeech/asr1/local/routes.sh "$@"
 . tools/path.sh
 . tools/db.sh
 [ -n "$LIBRISPEECH" ] || die "LIBRISPEECH is not set; see tools/db.sh"
