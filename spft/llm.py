@@ -158,6 +158,11 @@ class LLM(nn.Module):
         """
         return self.table().mean(0)
 
+    def nothing(self) -> Prefix:
+        """A prefix of no positions, for all sentences."""
+        none = torch.zeros(1, 0, dtype=torch.long, device=self.device)
+        return Prefix(self.embed(none), none.new_zeros(1))
+
     def merge(self, keep: bool = False) -> None:
         """Add LoRA's product to the weights it adapts: faster, but not to be trained.
 

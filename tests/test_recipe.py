@@ -218,6 +218,15 @@ def test_the_second_pass_judges_each_utterance_alone(tiny, monkeypatch):
         for judge, log_probs in candidates.log_probs.items():
             # ESPnet's conformer hears a little of a batch's padding.
             assert together[u].log_probs[judge] == pytest.approx(log_probs, rel=1e-3)
+        assert together[u].ratio == pytest.approx(candidates.ratio, abs=2e-2)
+        best = np.argmax(candidates.log_probs["llm"])
+        row = [*candidates.tokens[best], recognizer.llm.eos]
+        inputs = torch.tensor([[recognizer.llm.bos, *row[:-1]]])
+        with torch.no_grad(), recognizer.llm.autocast():
+            logits = recognizer.llm.model(inputs).logits.float()
+        without_audio = logits.log_softmax(-1)[0, range(len(row)), row].sum().item()
+        gain = candidates.log_probs["ngram"][best] - without_audio
+        assert candidates.ratio == pytest.approx(gain / len(row), abs=2e-2)
 
 
 def test_a_study_goes_on_where_it_stopped(tiny):

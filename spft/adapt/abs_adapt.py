@@ -27,7 +27,4 @@ class NoPrompt(AbsAdapt):
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return a prefix of no positions."""
-        return Prefix(
-            llm.embed(text[:1, :0].clamp(min=0)),
-            lengths.new_zeros(1, device=llm.device),
-        )
+        return llm.nothing()

@@ -9,9 +9,11 @@
 Phrases of the domain that are spelt like what was heard join the n-best lists of
 ``<out>/<system>/decode_lm``, which ``spft.bin.decode`` wrote for all these sets; all
 that judges in the search judges them once more. Writes ``decode_second`` beside it. The
-weights are those of the configuration's grid with the lowest error rate on ``--tune``,
+weights are those of the configuration's grid with the lowest error rates on ``--tune``,
 a development set of the domain, and ``--protect``, one of other speech, which names of
-the domain must not get into: it counts ``general_weight`` times as much.
+the domain must not get into. There, and wherever a text is hardly of the domain, its
+language models have no say: chosen with the weights is a gate, the least
+likelihood ratio (see :class:`spft.search.candidates.Candidates`) that lets them.
 """
 
 import argparse
@@ -46,9 +48,7 @@ def main() -> None:
     from spft.search.phrases import Phrases
 
     systems = decodes.find_systems(args.systems, args.only)
-    tune = {args.tune: 1.0}
-    if args.protect:
-        tune[args.protect] = config.general_weight
+    tune = [args.tune, *([args.protect] if args.protect else [])]
     sets = decodes.find_sets([*tune, *args.data], args.dump)
     files = [args.phrases / name for name in ("text", "entities", "names.txt")]
     files += [folder / name for folder in tune for name in ("text", "entities")]
@@ -64,7 +64,7 @@ def main() -> None:
         lists = [searched / folder.name / "nbest.jsonl" for folder in sets]
         made_of = {
             "config": asdict(config),
-            "tune": {str(folder): weight for folder, weight in tune.items()},
+            "tune": [str(folder) for folder in tune],
             "sha256": decodes.checksums(
                 model, external, sets, args.dump, [*files, *lists]
             ),
@@ -84,7 +84,7 @@ def judge_system(
     phrases,
     sets: dict,
     nbests: dict[Path, dict],
-    tune: dict[Path, float],
+    tune: list[Path],
     out: Path,
     made_of: dict,
 ) -> None:
@@ -95,8 +95,7 @@ def judge_system(
         phrases: of the domain.
         sets: data directories and their speech.
         nbests: what was found in each of them.
-        tune: those of them to choose weights on, and for nothing else; what the error
-            rate of each counts.
+        tune: those of them to choose weights on, and for nothing else.
         out: folder of the system.
         made_of: what goes into ``decode.json``.
     """
@@ -155,14 +154,14 @@ def check_search(
 
 
 def choose_weights(
-    config: DecodeConfig, found: dict[Path, dict], tune: dict[Path, float]
+    config: DecodeConfig, found: dict[Path, dict], tune: list[Path]
 ) -> tuple:
-    """Choose the judges' weights by the error rates on development sets.
+    """Choose the judges' weights by the mean error rate on development sets.
 
     Args:
         config: with the grids.
         found: candidates of each set.
-        tune: what the error rate of each development set counts in their mean.
+        tune: the development sets.
 
     Returns:
         The weights, and what was tried; see :func:`spft.search.tuning.grid_search`.
@@ -171,12 +170,12 @@ def choose_weights(
     from spft.search.tuning import grid_search
 
     candidates, errors = {}, {}
-    for folder, importance in tune.items():
-        dev, share = DevSet(folder), importance / sum(tune.values())
+    for folder in tune:
+        dev = DevSet(folder)
         for utterance, texts in found[folder].items():
             key = folder, utterance
             candidates[key] = texts
-            errors[key] = [share * dev.errors(utterance, t) for t in texts.texts]
+            errors[key] = [dev.errors(utterance, t) / len(tune) for t in texts.texts]
     judges = next(iter(candidates.values())).log_probs
     grids = {n: grid for n, grid in config.second_pass_weights.items() if n in judges}
     if not grids:
@@ -184,7 +183,7 @@ def choose_weights(
             f"second_pass_weights: the system has none of these judges, but "
             f"{', '.join(sorted(judges))}; name one of them"
         )
-    return grid_search(grids, candidates, errors, config.lm_length_bonus)
+    return grid_search(grids, config.gates, candidates, errors, config.lm_length_bonus)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Texts that several judges have scored, ranked by the judges' weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spft.search.hypothesis import Hypothesis
 
 LANGUAGE_MODELS = ("lm", "ngram")  # they favour short texts: a bonus per token evens it
+GATE = "gate"  # among the weights: the ratio from which language models have a say
 LEAST = -1e9  # for what a judge holds impossible: the others still tell two such apart
 
 
@@ -17,11 +19,15 @@ class Candidates:
         texts: N.
         tokens: of each, in the LLM's vocabulary.
         log_probs: judge to ``[N]``, natural logarithms.
+        ratio: how much more likely the domain's n-gram holds what was heard, the text
+            that the LLM likes best, than the LLM does without the audio; in nats per
+            token. Speech that is not of the domain has the lowest.
     """
 
     texts: list[str]
     tokens: list[list[int]]
     log_probs: dict[str, list[float]]
+    ratio: float = math.inf
 
     def ranked(
         self, weights: Mapping[str, float], length_bonus: float
@@ -29,10 +35,12 @@ class Candidates:
         """Best first, by the weighted sum of ``log_probs``.
 
         Args:
-            weights: by judge; what is not there has weight 0, the LLM 1.
+            weights: by judge; what is not there has weight 0, the LLM 1. Where the
+                ratio is less than their :data:`GATE`, language models have 0, too.
             length_bonus: added per token for each unit of the language models' weights.
         """
-        weights = {"llm": 1.0, **weights}
+        closed = LANGUAGE_MODELS if self.ratio < weights.get(GATE, -math.inf) else ()
+        weights = {"llm": 1.0} | {k: w for k, w in weights.items() if k not in closed}
         weighted = weigh(self.tokens, self.log_probs, weights, length_bonus)
         ranked = [
             Hypothesis(tokens, sum(parts.values()), parts)

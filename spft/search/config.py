@@ -9,7 +9,7 @@ SECOND_PASS = (
     "variants",
     "variants_kept",
     "second_pass_weights",
-    "general_weight",
+    "gates",
 )
 
 
@@ -46,8 +46,9 @@ class DecodeConfig:
         variants_kept: of all of an utterance, those that it judges.
         second_pass_weights: values to choose each judge's weight from, on dev and
             general dev; the LLM has weight 1.
-        general_weight: what the error rate of general dev counts in that choice, beside
-            1 for the domain's.
+        gates: values to choose the gate from, together with these: external LMs judge
+            in the second pass only where the n-gram holds what was heard this much more
+            likely than the LLM does without the audio, in nats per token.
     """
 
     beam: int = 4
@@ -74,7 +75,9 @@ class DecodeConfig:
             "ngram": [0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0],
         }
     )
-    general_weight: float = 2.0
+    gates: list[float] = field(
+        default_factory=lambda: [-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0]
+    )
 
     def of_search(self) -> dict:
         """The keys that the search reads; the others are the second pass's alone."""
@@ -120,6 +123,6 @@ class DecodeConfig:
         if not grids or any(isinstance(grid, list) and not grid for grid in grids):
             return "leaves nothing to choose from"
         numbers = [n for g in grids for n in (g if isinstance(g, list) else [g])]
-        if key != "length_bonus" and min(numbers) < 0:
+        if key not in ("length_bonus", "gates") and min(numbers) < 0:
             return "is negative"
         return None

@@ -11,6 +11,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -109,7 +110,22 @@ class SecondPass:
                     frame[:n], candidates.texts, template, known
                 )
             judged[u] = replace(candidates, log_probs=candidates.log_probs | slow)
-        return judged
+        return self._with_ratios(judged)
+
+    def _with_ratios(self, judged: dict[str, Candidates]) -> dict[str, Candidates]:
+        """The candidates with what tells whether their speech is of the domain."""
+        llm = self.recognizer.llm
+        likeliest = [np.argmax(c.log_probs["llm"]) for c in judged.values()]
+        tokens = [c.tokens[n] for c, n in zip(judged.values(), likeliest, strict=True)]
+        (without_audio,) = score_by_llm(llm, llm.nothing(), [tokens])
+        found = {}
+        for (u, c), n, general in zip(
+            judged.items(), likeliest, without_audio, strict=True
+        ):
+            of_domain = c.log_probs["ngram" if "ngram" in c.log_probs else "lm"][n]
+            ratio = (of_domain - general) / (len(c.tokens[n]) + 1)
+            found[u] = replace(c, ratio=ratio)
+        return found
 
     def _collect(
         self, nbest: list[Hypothesis], first_pass: list[str], ctc: Tensor | None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from spft.search.candidates import LANGUAGE_MODELS, LEAST, Candidates
+from spft.search.candidates import GATE, LANGUAGE_MODELS, LEAST, Candidates
 
 
 def one_by_one(
@@ -33,11 +33,12 @@ def one_by_one(
 
 def grid_search(
     grids: Mapping[str, Sequence[float]],
+    gates: Sequence[float],
     candidates: Mapping[str, Candidates],
     errors: Mapping[str, Sequence[float]],
     length_bonus: float,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Choose all weights of judges together.
+    """Choose all weights of judges, and the gate of language models, together.
 
     Where the lowest of some thousand counts lies is half chance. So what counts is the
     mean over a combination and its neighbours on the grid (1 : 2 : 1 on each axis); of
@@ -45,25 +46,30 @@ def grid_search(
 
     Args:
         grids: values to try, by judge.
+        gates: those to try, see :meth:`Candidates.ranked`.
         candidates: of the utterances of a development set.
         errors: of each utterance's texts.
         length_bonus: see :meth:`Candidates.ranked`.
 
     Returns:
-        The weights; and for each of them its other values beside the others' chosen
-        ones, with the errors that they leave under "error".
+        The weights with the gate; and for each of them its other values beside the
+        others' chosen ones, with the errors that they leave under "error".
     """
-    names, axes = list(grids), list(grids.values())
-    weights = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(names))
-    of_lms = weights[:, [name in LANGUAGE_MODELS for name in names]].sum(1)
-    counts = np.zeros(len(weights))
+    names, axes = [*grids, GATE], [*grids.values(), gates]
+    weights = np.stack(np.meshgrid(*grids.values(), indexing="ij"), -1)
+    weights = weights.reshape(-1, len(grids))
+    of_lms = np.array([name in LANGUAGE_MODELS for name in grids])
+    counts = np.zeros((len(weights), len(gates)))
     for utterance, found in candidates.items():
-        said = np.array([found.log_probs[name] for name in ["llm", *names]])
+        said = np.array([found.log_probs[name] for name in ["llm", *grids]])
         lengths = np.array([len(row) + 1 for row in found.tokens])
         said = np.maximum(said, LEAST)
-        scores = said[0] + weights @ said[1:]
-        scores += length_bonus * np.outer(of_lms, lengths)
-        counts += np.array(errors[utterance])[scores.argmax(1)]
+        closed = found.ratio < np.array(gates)
+        for columns, used in ((~closed, weights), (closed, weights * ~of_lms)):
+            scores = said[0] + used @ said[1:]
+            scores += length_bonus * np.outer(used @ of_lms, lengths)
+            best = np.array(errors[utterance])[scores.argmax(1)]
+            counts[:, columns] += best[:, None]
     counts = counts.reshape([len(axis) for axis in axes])
     smoothed = _smoothed(counts)
     # Of equals (a small dev set may leave many) the one in their middle.
@@ -75,7 +81,7 @@ def grid_search(
         for n in range(len(grid)):
             at = (*chosen[:axis], n, *chosen[axis + 1 :])
             key = [values[i] for values, i in zip(axes, at, strict=True)]
-            if (row := _row(grids, key, counts[at])) not in sweep:
+            if (row := _row(names, key, counts[at])) not in sweep:
                 sweep.append(row)
     return {n: axes[i][chosen[i]] for i, n in enumerate(names)}, sweep
 

@@ -141,7 +141,8 @@ def test_weights_of_fewest_errors_are_found():
     secret = {"ctc": 0.5, "ngram": 1.0}
     right = {u: c.ranked(secret, 1.0)[0].tokens for u, c in candidates.items()}
     errors = {u: [t != right[u] for t in c.tokens] for u, c in candidates.items()}
-    weights, sweep = grid_search(grids, candidates, errors, 1.0)
+    weights, sweep = grid_search(grids, [0.0], candidates, errors, 1.0)
+    assert weights.pop("gate") == 0.0
 
     def count(weights):
         ranked = {u: c.ranked(weights, 1.0) for u, c in candidates.items()}
@@ -169,13 +170,33 @@ def test_what_a_judge_holds_impossible_may_have_no_weight():
     logs = {"llm": [-1.0, -2.0], "ctc": [-float("inf"), -1.0]}
     candidates = {"u": Candidates(["a", "b"], [[3], [4]], logs)}
     for errors, weight in (([0, 1], 0.0), ([1, 0], 1.0)):
-        weights, _ = grid_search({"ctc": [0.0, 1.0]}, candidates, {"u": errors}, 0.0)
-        assert weights == {"ctc": weight}
+        grids = {"ctc": [0.0, 1.0]}
+        weights, _ = grid_search(grids, [0.0], candidates, {"u": errors}, 0.0)
+        assert weights == {"ctc": weight, "gate": 0.0}
     # Where it holds all of them so, the others decide, as in the choice of weights.
     logs = {"llm": [-2.0, -1.0], "ctc": [-float("inf")] * 2}
     ranked = Candidates(["a", "b"], [[3], [4]], logs).ranked({"ctc": 1.0}, 0.0)
     assert [h.tokens for h in ranked] == [[4], [3]]
     assert all(np.isfinite(h.score) for h in ranked)
+
+
+def test_language_models_judge_what_is_of_the_domain():
+    """The gate of fewest errors: LMs are right where the ratio is 1 or more."""
+    candidates, errors = {}, {}
+    for n, ratio in enumerate([-2.0, -1.0, 1.0, 2.0]):
+        logs = {"llm": [-1.0, -2.0], "ngram": [-9.0, -1.0], "ctc": [-1.0, -1.5]}
+        candidates[f"u{n}"] = Candidates(["a", "b"], [[3], [4]], logs, ratio)
+        errors[f"u{n}"] = [0, 1] if ratio < 0 else [1, 0]
+    grids = {"ctc": [1.0], "ngram": [1.0]}
+    weights, sweep = grid_search(grids, [-3.0, 0.0, 3.0], candidates, errors, 1.0)
+    assert weights == {"ctc": 1.0, "ngram": 1.0, "gate": 0.0}
+    found = {row["gate"]: row["error"] for row in sweep}
+    assert found == {-3.0: 2, 0.0: 0, 3.0: 2}
+    for ratio, best in ((-1.0, "llm ctc"), (0.0, "llm ctc ngram length")):
+        logs = candidates["u0"].log_probs
+        ranked = Candidates(["a", "b"], [[3], [4]], logs, ratio).ranked(weights, 1.0)
+        assert list(ranked[0].parts) == best.split()
+        assert ranked[0].tokens == ([3] if ratio < 0 else [4])
 
 
 def test_weights_one_by_one():
@@ -191,4 +212,5 @@ def test_of_equal_weights_those_in_the_middle():
     logs = {"llm": [-1.0, -2.0], "ctc": [-1.0, -1.0]}
     candidates = {"u": Candidates(["a", "b"], [[3], [4]], logs)}
     grids = {"ctc": [0.0, 0.5, 1.0, 2.0, 4.0]}
-    assert grid_search(grids, candidates, {"u": [0, 1]}, 0.0)[0] == {"ctc": 1.0}
+    weights, _ = grid_search(grids, [-1.0, 0.0, 1.0], candidates, {"u": [0, 1]}, 0.0)
+    assert weights == {"ctc": 1.0, "gate": 0.0}
