@@ -10,8 +10,8 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
     fi
     if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then # speech to tune on
         sets=()
-        [[ ! $methods =~ tts ]] || sets+=("$1_tts_"{train,dev})
-        [[ ! $methods =~ pre_fine_tune ]] || sets+=("${general}_"{train,dev})
+        ! uses tts || sets+=("$1_tts_"{train,dev})
+        ! uses pre_fine_tune || sets+=("${general}_"{train,dev})
         for set in "${sets[@]}"; do
             need "$data/$set/wav.scp" 1
             [ "$encoder" != cached ] || need "$dump/$set/first_pass_written" 2
@@ -21,7 +21,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
         4) need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1 ;;
         5)
             need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1
-            if [[ $methods =~ soft_prompt ]]; then
+            if uses soft_prompt; then
                 need "$exp/$1/prompt/model.safetensors" 4
             fi
             ;;
@@ -50,7 +50,7 @@ check_configurations() { # of all stages to run and all domains, before the firs
             options+=(--stages "$(conf baseline_ctc.yaml)" "$(conf baseline_text.yaml)")
     fi
     for domain in $domains; do
-        if runs 4 && [[ $methods =~ soft_prompt ]]; then
+        if runs 4 && uses soft_prompt; then
             options+=(--stages "$(conf prompt.yaml "$domain")")
         fi
         if runs 5; then
@@ -183,8 +183,10 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
             stale=()
             if [ "$system" != base ] && [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then
                 stale=("*") # tuned anew
-            elif [ "$stop_stage" -ge 6 ]; then
+            elif [ "$stop_stage" -ge 7 ]; then
                 stale=("${tags[@]}") # decoded anew
+            elif [ "$stop_stage" -eq 6 ]; then
+                stale=("${tags[@]:1}") # of other LMs
             fi
             for tag in "${stale[@]}"; do # unquoted: it may be all
                 rm -f "$exp/$domain/$system"/decode_$tag/{decode.json,*/score.json}
@@ -193,7 +195,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     fi
     # Of the shards; the commands leave by themselves what is finished.
     rm -rf "$exp/log"/{decode,second_pass}_"$domain"
-    if on 4 && [[ $methods =~ soft_prompt ]]; then tune_prompt; fi
+    if on 4 && uses soft_prompt; then tune_prompt; fi
     if on 5; then
         for method in $methods; do tune_decoder "$method"; done
     fi
@@ -201,7 +203,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
     if on 7; then
         decode_systems
         score_systems
-        if [[ $methods =~ soft_prompt ]]; then
+        if uses soft_prompt; then
             do_run python -m spft.bin.prompt_map --model "$exp/$domain/soft_prompt" \
                 --data "$data/${domain}_dev" --text "${text[0]}/text" --dump "$dump" \
                 --out "$exp/$domain/prompt_map.json"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the stages of run.sh have in common; it, local/studies.sh and routes.sh source this.
-# It reads their variables: exp, preset, resume, launch, and of what is trained also
-# dump, seed, ngpu, text, llm.
+# It reads their variables: exp, preset, resume, launch, run.sh's also domains and methods,
+# and of what is trained also dump, seed, ngpu, text, llm.
 
 declare -A held=() # folder: the file that is locked
 lock() { # lock exclusive|shared FOLDER ELSE: until this and all that it runs end
@@ -11,6 +11,9 @@ lock() { # lock exclusive|shared FOLDER ELSE: until this and all that it runs en
     flock "--$1" --nonblock --conflict-exit-code "$busy" "$file" 2>/dev/null || status=$?
     [ "$status" -ne "$busy" ] ||
         die "another run.sh, or what it left running, is at work in $2; wait for it, or $3"
+}
+uses() { # uses METHOD: whether it is one of --methods
+    [[ " $methods " = *" $1 "* ]]
 }
 runs() { # runs N: whether stage N is to run
     [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]
@@ -44,14 +47,16 @@ need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; first do the same with --stage $2 --stop_stage $2"
 }
 forget_commands() { # those that this run will give again; other domains' stay
-    local folder others=()
+    local folder line others=()
     for folder in egs2/*/asr1/local/data.sh; do
         folder=${folder#egs2/}
         [[ " librispeech $domains " = *" ${folder%%/*} "* ]] || others+=("${folder%%/*}")
     done
     touch "$exp/commands.log"
-    grep -E "/($(IFS='|' && echo "${others[*]:-}"))[_/]" "$exp/commands.log" \
-        >"$exp/commands.log.tmp" || true
+    while IFS= read -r line; do # what leads to $exp names none
+        [[ ! ${line//"$exp/"//} =~ /($(IFS='|' && echo "${others[*]:-nothing}"))[_/] ]] ||
+            printf '%s\n' "$line"
+    done <"$exp/commands.log" >"$exp/commands.log.tmp"
     mv "$exp/commands.log.tmp" "$exp/commands.log"
 }
 stop_jobs() { # and all that they run; waits until they have cleared up
@@ -103,7 +108,7 @@ train_lm() { # train_lm CONFIG OUT: on `text`, over the LLM's tokens
     do_run python -m spft.bin.prepare_lm --text "${text[0]}/text" \
         --valid "${text[1]}/text" --tokenizer "$llm" --out "$2/data" --seed "$seed"
     do_run python -m spft.bin.train_lm --config "$1" --data "$2/data" \
-        --output_dir "$2" --ngpu "$ngpu" --seed "$seed"
+        --output_dir "$2" --ngpu "$((ngpu > 0 ? 1 : 0))" --seed "$seed"
 }
 train() { # train CONFIG TRAIN VALID OUT [option…]
     local command=(python -m spft.bin.train --config "$1" --train "$2" --valid "$3"

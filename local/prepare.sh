@@ -23,7 +23,7 @@ prepare_data() { # stage 1
         fi
         do_run "egs2/$domain/asr1/local/data.sh" "${source[@]}" --out "$data" \
             "${limit[@]}"
-        if [[ $methods =~ tts ]]; then
+        if uses tts; then
             for part in train dev; do
                 do_run python -m spft.bin.synthesize --engine flite --jobs "$cores" \
                     --text "$data/${domain}_text/$part/text" \
@@ -38,7 +38,7 @@ make_features() { # stage 2: models, and what the frozen encoder makes of all sp
     local sets=("$data/${general}_test") train_sets=("$data/${general}_train")
     for domain in $domains; do
         sets+=("$data/${domain}_dev" "$data/${domain}_test")
-        if [[ $methods =~ tts ]]; then sets+=("$data/${domain}_tts_"{train,dev}); fi
+        if uses tts; then sets+=("$data/${domain}_tts_"{train,dev}); fi
     done
     if [ "$fusion" = true ]; then # the second pass must not forget it
         sets+=("$data/${general}_dev")
@@ -46,7 +46,7 @@ make_features() { # stage 2: models, and what the frozen encoder makes of all sp
     if [ "$preset" != tiny ]; then train_sets[0]+=_sp; fi # speed-perturbed
     if [ "$spoken" != 0 ]; then train_sets+=("$data/general_tts"); fi
     if [ "$baseline" = train ]; then sets+=("${train_sets[@]}" "$data/${general}_dev"); fi
-    if [[ $methods =~ pre_fine_tune ]]; then sets+=("$data/${general}_"{train,dev}); fi
+    if uses pre_fine_tune; then sets+=("$data/${general}_"{train,dev}); fi
     for folder in "${sets[@]}"; do need "$folder/wav.scp" 1; done
     if [ "$preset" = tiny ]; then
         text=("$data/general_train/text")
@@ -57,7 +57,8 @@ make_features() { # stage 2: models, and what the frozen encoder makes of all sp
     [ "$llm" != smollm2-135m ] || do_run python -m spft.bin.fetch_models "$llm"
     if [ "$encoder" = cached ]; then # frozen, so its frames need computing only once
         extractor=$(model encoder_conf.extractor moonshine-base)
-        do_run python -m spft.bin.fetch_models "$extractor"
+        # Of others transformers fetches what is not a folder.
+        [[ $extractor = */* ]] || do_run python -m spft.bin.fetch_models "$extractor"
         extract=(python -m spft.bin.extract_features --encoder "$extractor"
             --data "${sets[@]}" --dump "$dump")
         if [ "$shards" -gt 1 ]; then
@@ -82,6 +83,10 @@ make_baseline() { # stage 3
         [ ! -e "$weights" ] || cmp -s "$weights" "$shipped/model.safetensors" ||
             die "$exp/baseline is not the shipped one: go on from it by --stage 4," \
                 "or remove it"
+        for weights in "$exp/baseline/checkpoint.pth" "$exp/baseline.old"; do
+            [ ! -e "$weights" ] || die "$weights is of a training of your own: go on by" \
+                "--baseline train --resume true, or remove it"
+        done
         rm -rf "$exp/baseline" "$exp/baseline.tmp"
         do_run cp -r "$shipped" "$exp/baseline.tmp"
         do_run mv "$exp/baseline.tmp" "$exp/baseline" # whole, or not there

@@ -35,10 +35,12 @@ mkdir -p "$exp"
 . local/helpers.sh
 end_with_jobs
 lock shared "$data" "end it" # several calls may share out the rows
+lock shared "${baseline%/*}" "end it" # with the baseline, which run.sh may make anew
 text=("$data/${domain}_text/train" "$data/${domain}_text/dev")
 dev=$data/${domain}_dev
 [ -e "$baseline/model.safetensors" ] || die "no $baseline;" \
     "first run egs2/$domain/asr1/run.sh --stop_stage 3"
+[ "$ngpu" != 0 ] || export CUDA_VISIBLE_DEVICES= # also of what decodes
 ngpu=$(gpus "$ngpu")
 same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$general" \
     "baseline=$(sum_of "$baseline/model.safetensors")" \
@@ -106,7 +108,7 @@ for row in $rows; do
         audio)
             if [ "$(model encoder)" = cached ]; then
                 do_run python -m spft.bin.extract_features --data "$data/$general" \
-                    --encoder "$(model encoder_conf.extractor)" --dump "$dump"
+                    --encoder "$(model encoder_conf.extractor moonshine-base)" --dump "$dump"
             fi
             do_run python -m spft.bin.audio_prompt --model "$baseline" --dump "$dump" \
                 --data "$data/$general" --out "$exp/$row/start"

@@ -50,29 +50,29 @@ class Recognizer:
         self.llm = self.model.llm
         self.llm.merge(keep)
         self._spelling: Spelling | None = None
-        self.scorers: dict[str, Scorer | PartialScorer] = {}
-        self._load_external(external)
+        self.scorers: dict[str, Scorer | PartialScorer] = self._load_external(external)
 
     def switch(self, folder: str | Path, config, external: dict[str, Path]) -> None:
         """Take adapters, search and LMs of another domain, beside the same LLM.
 
         Needs ``keep``. A soft prompt is not among them: it is for training.
         """
-        self.config = config
+        scorers = self._load_external(external)  # first: it may fail
+        self.config, self.scorers = config, scorers
         self.llm.unmerge()
         switch_model(self.model, folder)
         self.llm.merge(keep=True)
-        self._load_external(external)
 
-    def _load_external(self, external: dict[str, Path]) -> None:
+    def _load_external(self, external: dict[str, Path]) -> dict:
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
         tokens = vocabulary, self.llm.bos, self.llm.eos
-        self.scorers = {}
+        scorers = {}
         if "lm" in external:
             lm = NeuralLM(external["lm"], *tokens, device=self.llm.device)
-            self.scorers["lm"] = lm
+            scorers["lm"] = lm
         if "ngram" in external:
-            self.scorers["ngram"] = NgramLM(external["ngram"], *tokens)
+            scorers["ngram"] = NgramLM(external["ngram"], *tokens)
+        return scorers
 
     def text(self, hypothesis: Hypothesis) -> str:
         """The words of a hypothesis."""

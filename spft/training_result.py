@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import is_zipfile
+from pickle import UnpicklingError
 
 from spft.checkpoint import read_config, read_weights, write_weights
 from spft.errors import UserError
@@ -57,12 +57,13 @@ def repair(out: Path, criterion: list[str]) -> bool:
     import torch
     from espnet2.train.reporter import Reporter
 
-    if not is_zipfile(out / "checkpoint.pth"):  # half-written
+    try:
+        checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, UnpicklingError):  # half-written
         print(f"warning: {out}: ended while it was saved; begins anew", file=sys.stderr)
         for path in out.glob("*.pth"):
             path.unlink()
         return False
-    checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
     reporter = Reporter()
     reporter.load_state_dict(checkpoint["reporter"])
     last = out / f"{reporter.get_epoch()}epoch.pth"

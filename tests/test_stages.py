@@ -1,9 +1,9 @@
 """The stages trained for real, at tiny size, through their command."""
 
 import json
-import os
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -169,8 +169,14 @@ def test_an_interrupted_training_goes_on_as_it_was(
             path.unlink()
     result = train(*given)
     assert result.returncode == 0, result.stderr
-    # And in the middle of the checkpoint.
-    os.truncate(half / "checkpoint.pth", 1000)
+    # And in the middle of the checkpoint, by a signal: a whole zip that lacks a part.
+    with (
+        zipfile.ZipFile(half / "checkpoint.pth") as whole,
+        zipfile.ZipFile(tmp_path / "part.pth", "w") as part,
+    ):
+        for name in whole.namelist()[:-5]:
+            part.writestr(name, whole.read(name))
+    (tmp_path / "part.pth").rename(half / "checkpoint.pth")
     result = train(*given[:2], half, *given[3:])
     assert result.returncode == 0, result.stderr
     made = [load_file(f / "model.safetensors") for f in (half, tmp_path / "prompt")]

@@ -103,3 +103,10 @@ def test_configurations_are_checked_before_anything_is_trained(tmp_path, monkeyp
         monkeypatch.setattr("sys.argv", ["check_config", option, str(bad)])
         with pytest.raises(UserError, match="bad.yaml: (unknown keys|no trainable)"):
             check_config.main()
+    lms = {"lm: transformer_opt": "lm: transformer_opt cannot be fused"}
+    lms["best_model_criterion: [[train, loss, min]]"] = "lacks .'valid', 'loss'"
+    for line, words in lms.items():
+        bad.write_text(f"{line}\n")
+        monkeypatch.setattr("sys.argv", ["check_config", "--lm", str(bad)])
+        with pytest.raises(UserError, match=f"bad.yaml: .*{words}"):
+            check_config.main()

@@ -24,8 +24,9 @@ while [ $# -gt 0 ]; do
             ;;
     esac
     given=${1#--} given=${given//-/_}
-    list_options "$script" | grep -q -e "^  --$given " ||
+    if [[ $1 != --* ]] || ! list_options "$script" | grep -q -e "^  --$given "; then
         die "unknown option '$1'; $script --help lists them"
+    fi
     [ $# -ge 2 ] || die "$1 needs a value"
     choices=$(list_options "$script" | sed -n "s/^  --$given .* \[\([a-z|]*\)\].*/\1/p")
     [[ -z $choices || $2 =~ ^($choices)$ ]] || die "$1 '$2': one of ${choices//|/, }"

@@ -6,7 +6,7 @@ python -m spft.bin.check_config --stages conf/prompt.yaml --lm conf/lm.yaml \
 
 import argparse
 
-from spft.errors import run
+from spft.errors import UserError, run
 from spft.files import read_yaml
 
 
@@ -37,7 +37,27 @@ def main() -> None:
         check_stage(read_yaml(path), parser, path)
     parser = LMTask.get_parser()
     for path in dict.fromkeys(args.lm):
-        check_keys(read_yaml(path), parser, path)
+        keys = read_yaml(path)
+        check_keys(keys, parser, path)
+        check_lm(keys, path)
+
+
+def check_lm(keys: dict, path: str) -> None:
+    """Refuse what would be trained, and then could not be fused.
+
+    Raises:
+        UserError: naming ``path`` and the key.
+    """
+    if keys.get("lm", "seq_rnn") not in ("seq_rnn", "transformer"):
+        raise UserError(
+            f"{path}: lm: {keys['lm']} cannot be fused; seq_rnn or transformer can"
+        )
+    wanted = ["valid", "loss", "min"]
+    if wanted not in [list(c) for c in keys.get("best_model_criterion", [wanted])]:
+        raise UserError(
+            f"{path}: best_model_criterion: lacks {wanted}, of which stage 7 takes the "
+            "best epoch"
+        )
 
 
 if __name__ == "__main__":

@@ -52,13 +52,19 @@ def main() -> None:
     for system, folder in systems:
         out = args.out / system
         made_of = {
-            "config": config.of_search(),
-            "fixed_weights": fixed,
-            "sha256": decodes.checksums(folder, external, sets, args.dump, on_dev),
+            tag: {
+                "config": config.of_search(),
+                "fixed_weights": fixed,
+                "sha256": decodes.checksums(folder, used, sets, args.dump, on_dev),
+            }
+            for tag, used in (("plain", {}), ("lm", external))
+            if used or tag == "plain"
         }
-        made = [out / f"decode_{tag}" for tag in ("plain", *(["lm"] * bool(external)))]
-        if all(decodes.is_finished(path, made_of, args.resume) for path in made):
-            print(f"finished already: {made[-1]}", file=sys.stderr)
+        if all(
+            decodes.is_finished(out / f"decode_{tag}", of, args.resume)
+            for tag, of in made_of.items()
+        ):
+            print(f"finished already: {out}/decode_{[*made_of][-1]}", file=sys.stderr)
             continue
         from spft.recognizer import Recognizer  # slow to import
 
@@ -78,7 +84,7 @@ def decode_system(
         dev: that of them to choose weights on; None: they are fixed.
         fixed: weights of external LMs that are not to be chosen.
         out: folder to write.
-        made_of: what goes into every ``decode.json``.
+        made_of: what goes into each ``decode.json``, by its tag.
     """
     searches: dict[tuple, tuple] = {}
 
@@ -97,7 +103,7 @@ def decode_system(
             results, timing[data.name] = search(data, weights)
             decodes.write_results(folder / data.name, results, recognizer.llm)
         report = {"weights": weights, "timing": timing, "sweep": sweep}
-        decodes.write_report(folder, made_of | report)
+        decodes.write_report(folder, made_of[tag] | report)
 
     weights, sweep = fixed, []
     if dev:

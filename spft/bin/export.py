@@ -6,6 +6,7 @@ Writes ``config.yaml`` and ``model.safetensors`` (half the size).
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
 from spft.errors import run
@@ -31,6 +32,10 @@ def main() -> None:
     path = write_weights(args.out, read_weights(args.source), torch.bfloat16)
     with atomic_write(args.out / "config.yaml") as stream:
         stream.write((args.source / "config.yaml").read_text(encoding="utf-8"))
+    # How the old one's first pass misspells would be wrong beside these weights.
+    (args.out / "confusions.json").unlink(missing_ok=True)
+    if (args.source / "confusions.json").exists():
+        shutil.copy(args.source / "confusions.json", args.out)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -46,7 +46,10 @@ def main() -> None:
     args = get_parser().parse_args()
     shard, shards = parse_shard(args.shard) if args.shard else (1, 1)
     encoder = None
-    for folder in args.data:
+    folders = list(dict.fromkeys(args.data))
+    if len({folder.name for folder in folders}) < len(folders):
+        raise UserError("--data: two directories of one name; rename one")
+    for folder in folders:
         table = folder / "wav.scp"
         if not table.exists():
             raise UserError(f"{table}: not found; run stage 1 first")

@@ -112,7 +112,7 @@ def commands_section(exp: Path, domains: list[str], log: Path | None = None) -> 
     # A command that was given again had little to do the next time.
     kept: dict[str, tuple[int, str]] = {}
     for line in path.read_text("utf-8").splitlines():
-        named = set(domain.findall(line))
+        named = set(domain.findall(line.replace(f"{exp}/", "/")))
         if not named or named & set(domains):
             command, seconds = re.fullmatch(r"(.*?)(?: *# (\d+) s)?", line).groups()
             kept[command] = max(kept.get(command, (0, "")), (int(seconds or 0), line))

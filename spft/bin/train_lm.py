@@ -52,6 +52,10 @@ def train(args: argparse.Namespace, options: list[str]) -> None:
     from espnet2.tasks.lm import LMTask
 
     from spft.trainer import ProgressTrainer
+    from spft.training_result import repair
+
+    if (args.output_dir / "checkpoint.pth").exists():
+        repair(args.output_dir, ["valid", "loss", "min"])
 
     LMTask.trainer = ProgressTrainer
     ngpu = int(torch.cuda.is_available()) if args.ngpu is None else args.ngpu

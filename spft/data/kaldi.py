@@ -184,8 +184,8 @@ def validate_data_dir(
 def write_data_dir(directory: str | Path, utterances: Iterable[Utterance]) -> Path:
     """Write utterances as a data directory (text-only if none of them has audio).
 
-    The files are written and checked in a temporary neighbour first, so that the
-    directory is whole and valid or as it was. Files of other names are left alone.
+    The files are written and checked in a temporary neighbour first, so that what is
+    not valid leaves the directory as it was. Files of other names are left alone.
 
     Raises:
         UserError: no utterances, duplicate ids, what :func:`validate_data_dir` finds.

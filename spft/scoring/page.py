@@ -94,9 +94,9 @@ def system_content(exp: Path, test: Path, domain: str, result: RowScores) -> dic
 
 def interval(counts: Sequence[Sequence[int]]) -> list[float]:
     """95 % bootstrap interval (percent) of errors over totals, by utterance."""
-    pairs = np.asarray(counts, dtype=float)
-    draws = np.random.default_rng(0).integers(0, len(pairs), (DRAWS, len(pairs)))
-    errors, totals = pairs[draws].sum(axis=1).T
+    pairs, rng = np.asarray(counts, dtype=float), np.random.default_rng(0)
+    draws = (rng.integers(0, len(pairs), len(pairs)) for _ in range(DRAWS))
+    errors, totals = np.array([pairs[draw].sum(axis=0) for draw in draws]).T
     rates = 100 * errors / np.maximum(totals, 1)
     return [round(float(bound), 2) for bound in np.percentile(rates, [2.5, 97.5])]
 

@@ -133,10 +133,13 @@ def checksums(
 
 
 def is_finished(out: Path, made_of: dict, resume: bool) -> bool:
-    """Whether ``--resume`` leaves the decode ``out``, which was made of the same."""
+    """Whether ``--resume`` leaves the decode ``out``, made of the same (or of more)."""
     if not resume or not (out / REPORT).exists():
         return False
-    return made_of.items() <= read_report(out).items()
+    found = read_report(out)
+    files = found.get("sha256", {})
+    same = made_of | {"sha256": files}
+    return made_of["sha256"].items() <= files.items() and same.items() <= found.items()
 
 
 def read_report(out: Path) -> dict:

@@ -276,15 +276,17 @@ def test_same_report_without_sctk(tree, tmp_path, monkeypatch):
 
 
 def test_commands_of_other_domains_are_left_out(tree):
-    for name in ("my_medical", "music_live"):  # of one the name begins as here
-        (tree / "exp" / name / "base" / "decode_plain").mkdir(parents=True)
     lines = ["cp -r shipped exp/baseline", "egs2/my_medical/asr1/local/data.sh"]
     lines += ["train --out exp/music/prompt", "train --out exp/my_medical/prompt"]
     lines += ["decode --data data/music_live_test"]
     log = "".join(f"{line} # {i} s\n" for i, line in enumerate([*lines, lines[2]]))
-    (tree / "exp" / "commands.log").write_text(log)
-    section = report.commands_section(tree / "exp", ["music"])
-    assert section.splitlines()[3:-1] == [f"{lines[0]} # 0 s", f"{lines[2]} # 5 s"]
+    for exp in (tree / "exp", tree / "my_medical" / "exp"):  # whatever leads there
+        for name in ("music", "my_medical", "music_live"):  # one begins as another
+            (exp / name / "base" / "decode_plain").mkdir(parents=True, exist_ok=True)
+        (exp / "commands.log").write_text(log.replace("exp/", f"{exp}/"))
+        lines_of = report.commands_section(exp, ["music"]).splitlines()[3:-1]
+        start, prompt = (lines[n].replace("exp/", f"{exp}/") for n in (0, 2))
+        assert lines_of == [f"{start} # 0 s", f"{prompt} # 5 s"]
 
 
 def test_run_sh_keeps_the_commands_of_other_domains(tmp_path):
@@ -292,15 +294,18 @@ def test_run_sh_keeps_the_commands_of_other_domains(tmp_path):
         script = tmp_path / "egs2" / name / "asr1" / "local" / "data.sh"
         script.parent.mkdir(parents=True)
         script.touch()
-    kept = "train --out exp/my_medical/prompt  # 3 s\n"
-    log = tmp_path / "commands.log"
-    log.write_text(
-        f"cp -r a exp/baseline # 0 s\n{kept}train --out exp/music/lm # 1 s\n"
-    )
     helpers = Path(__file__).parents[2] / "local" / "helpers.sh"
-    script = f"set -euo pipefail; exp=.; domains=music; . {helpers}; forget_commands"
-    subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True)
-    assert log.read_text() == kept
+    for exp in ("exp", "my_medical/exp"):
+        kept = f"train --out {exp}/my_medical/prompt  # 3 s\n"
+        log = tmp_path / exp / "commands.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(
+            f"cp -r a {exp}/baseline # 0 s\n{kept}train --out {exp}/music/lm # 1 s\n"
+        )
+        script = f"set -euo pipefail; exp={exp}; domains=music; . {helpers}"
+        script += "; forget_commands"
+        subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True)
+        assert log.read_text() == kept
 
 
 def test_rows_of_another_baseline_are_left_out(tree, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The neural LM and the n-gram, trained through their commands, in the search."""
 
 import math
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -90,6 +91,22 @@ def test_prepare_lm(data):
     assert (data / "train_shape").read_text().splitlines()[-1] == "v 9"
     words = {w for line in lines for w in line.split()[1:]}
     assert words - {"<unk>"} == set(tokens[2:-1])
+
+
+def test_an_lm_goes_on_where_it_was_interrupted(trained, capsys):
+    """Whatever had been saved when it ended."""
+    out = trained("gru", max_epoch=1)
+    for path in out.glob("*.pth"):
+        if path.name != "checkpoint.pth":
+            path.unlink()
+    trained("gru")
+    assert "begins anew" not in capsys.readouterr().err
+    whole = torch.load(out / "valid.loss.best.pth")
+    os.truncate(out / "checkpoint.pth", 1000)
+    trained("gru")
+    assert "begins anew" in capsys.readouterr().err
+    again = torch.load(out / "valid.loss.best.pth")
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
 
 
 @pytest.mark.parametrize("kind", LMS)

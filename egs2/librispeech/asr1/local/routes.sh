@@ -29,6 +29,7 @@ data=data dump=dump preset=default resume=true launch=()
 mkdir -p "$exp"
 # shellcheck source=local/helpers.sh
 . local/helpers.sh
+[ "$ngpu" != 0 ] || export CUDA_VISIBLE_DEVICES= # also of what decodes
 ngpu=$(gpus "$ngpu")
 [[ $budget =~ ^[1-9][0-9]*$ ]] || die "--budget: a number from 1"
 end_with_jobs
