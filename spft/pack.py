@@ -16,7 +16,7 @@ from spft.errors import UserError
 from spft.files import atomic_write, sha256
 
 MANIFEST = "pack.yaml"
-FORMAT = 2  # the second pass weighs the first pass's decoder as of written text
+FORMAT = 3  # the search has the keys of today
 BASE = "base"  # the baseline's name among the domains
 
 
