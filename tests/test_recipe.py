@@ -156,6 +156,7 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
     from spft.bin import transcribe
     from spft.bin.pack import best_system
     from spft.data.table import read_table
+    from spft.speech2text import Speech2Text
 
     monkeypatch.chdir(ROOT)  # the tiny LLM's path is relative
     monkeypatch.setenv("SPFT_CACHE", str(tmp_path))
@@ -190,6 +191,13 @@ def test_the_pack_transcribes_as_stage_7_did(tiny, tmp_path, monkeypatch, capsys
     monkeypatch.setattr("sys.argv", [*sys.argv[:4], "base", *sys.argv[5:]])
     with pytest.raises(UserError, match="'base' has no second pass"):
         transcribe.main()
+    # A domain that cannot be loaded leaves the one in use as it was.
+    asr = Speech2Text.from_pretrained(exp / "pack.zip", domain="base")
+    before = asr(next(iter(audio.values())))
+    asr.pack.domains["music"].external["lm"] = tmp_path
+    with pytest.raises(UserError, match="no language model here"):
+        asr.use("music")
+    assert asr.domain == "base" and asr(next(iter(audio.values()))) == before
 
 
 def test_the_second_pass_judges_each_utterance_alone(tiny, monkeypatch):

@@ -68,6 +68,9 @@ def test_what_a_decode_is_made_of(tmp_path):
     assert not decodes.is_finished(out, made_of(), resume=False)
     (lm / "valid.loss.best.pth").write_text("others")
     assert not decodes.is_finished(out, made_of(), resume=True)
+    plain = made_of()  # which asks no LM, whatever the rest of it was made of
+    plain["sha256"] = decodes.checksums(model, {}, [data], tmp_path)
+    assert decodes.is_finished(out, plain, resume=True)
     (lm / "valid.loss.best.pth").write_text("weights")
     assert decodes.is_finished(out, made_of(), resume=True)
     before = made_of()["sha256"]
@@ -101,7 +104,7 @@ def test_a_decode_that_was_stopped_is_not_finished(tmp_path):
             return {u: [Hypothesis([3], 0.0, {})] for u in speech.lengths}
 
     with pytest.raises(KeyboardInterrupt):
-        decode_system(Stopped(), sets, None, {}, tmp_path, {"beam": 8})
+        decode_system(Stopped(), sets, None, {}, tmp_path, {"plain": {"beam": 8}})
     assert (out / "a" / "text").read_text() == "a hello\n"
     assert not (out / "a" / "score.json").exists()
     assert not decodes.is_finished(out, {"beam": 4}, resume=True)
