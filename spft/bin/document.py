@@ -22,6 +22,16 @@ reads is an error. A file is taken from `conf/presets/<preset>/`, else, of stage
 one and change it. The architecture (encoder, projector, LLM) is given once, in
 `conf/model.yaml` for the baseline; later stages inherit it.
 
+| file | stage | what it is of |
+|---|---|---|
+| `model.yaml` | 3 | the architecture; in presets and `conf/` alone |
+| `baseline{_ctc,_text,}.yaml` | 3 | the parts of `--baseline train`; these two, too |
+| `prompt.yaml` | 4 | the soft prompt |
+| `decoder.yaml` | 5 | `no_prompt`, `soft_prompt`, `empty_prompt`, `upsample_mask` |
+| `noisy_text.yaml`, `pre_fine_tune.yaml`, `tts.yaml` | 5 | the methods of these names |
+| `lm.yaml` | 6 | the external LM: keys of ESPnet's `lm_train` |
+| `decode.yaml` | 7 | search, second pass, and what their weights are chosen from |
+
 `strength`, over 0 and at most 1 (the default), keeps that share of the way from the
 weights that a stage began with (`--init`) to those that it trained: less gains less and
 forgets less (WiSE-FT, arXiv 2109.01903). Losses, in logs and reports, are those of the

@@ -42,8 +42,8 @@ def footnotes(results: Sequence[RowScores]) -> str:
         f"\\* differs from {results[0].row.label}: \\* p < 0.05, \\*\\* p < 0.01, "
         "\\*\\*\\* p < 0.001.",
         *([f"† likewise, {', '.join(pairs)}."] if pairs else []),
-        "Tests are two-tailed: for WER the matched-pair sentence-segment test "
-        f"({mapsswe_tool()}), for EER a paired permutation test over "
+        "Tests are two-tailed and not corrected for their number: for WER the "
+        f"matched-pair sentence-segment test ({mapsswe_tool()}), for EER a paired permutation test over "
         f"utterances ({DRAWS:,} draws).",
         *against_untuned(results),
         *gap_closed(results),
