@@ -24,8 +24,8 @@ one and change it. The architecture (encoder, projector, LLM) is given once, in
 
 | file | stage | what it is of |
 |---|---|---|
-| `model.yaml` | 3 | the architecture; in presets and `conf/` alone |
-| `baseline{_ctc,_text,}.yaml` | 3 | the parts of `--baseline train`; these two, too |
+| `model.yaml` | 3 | the architecture |
+| `baseline{_ctc,_text,}.yaml` | 3 | the parts of `--baseline train` |
 | `prompt.yaml` | 4 | the soft prompt |
 | `decoder.yaml` | 5 | `no_prompt`, `soft_prompt`, `empty_prompt`, `upsample_mask` |
 | `noisy_text.yaml`, `pre_fine_tune.yaml`, `tts.yaml` | 5 | the methods of these names |

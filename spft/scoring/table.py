@@ -43,8 +43,8 @@ def footnotes(results: Sequence[RowScores]) -> str:
         "\\*\\*\\* p < 0.001.",
         *([f"† likewise, {', '.join(pairs)}."] if pairs else []),
         "Tests are two-tailed and not corrected for their number: for WER the "
-        f"matched-pair sentence-segment test ({mapsswe_tool()}), for EER a paired permutation test over "
-        f"utterances ({DRAWS:,} draws).",
+        f"matched-pair sentence-segment test ({mapsswe_tool()}), for EER a paired "
+        f"permutation test over utterances ({DRAWS:,} draws).",
         *against_untuned(results),
         *gap_closed(results),
     ]
