@@ -114,7 +114,10 @@ class SecondPass:
 
     def _with_ratios(self, judged: dict[str, Candidates]) -> dict[str, Candidates]:
         """The candidates with what tells whether their speech is of the domain."""
-        llm = self.recognizer.llm
+        llm, scorers = self.recognizer.llm, self.recognizer.scorers
+        if not scorers:  # nothing is known of it
+            return judged
+        judge = "ngram" if "ngram" in scorers else "lm"
         likeliest = [np.argmax(c.log_probs["llm"]) for c in judged.values()]
         tokens = [c.tokens[n] for c, n in zip(judged.values(), likeliest, strict=True)]
         (without_audio,) = score_by_llm(llm, llm.nothing(), [tokens])
@@ -122,8 +125,7 @@ class SecondPass:
         for (u, c), n, general in zip(
             judged.items(), likeliest, without_audio, strict=True
         ):
-            of_domain = c.log_probs["ngram" if "ngram" in c.log_probs else "lm"][n]
-            ratio = (of_domain - general) / (len(c.tokens[n]) + 1)
+            ratio = (c.log_probs[judge][n] - general) / (len(c.tokens[n]) + 1)
             found[u] = replace(c, ratio=ratio)
         return found
 
