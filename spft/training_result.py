@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 from spft.checkpoint import read_config, read_weights, write_weights
 from spft.errors import UserError
@@ -57,9 +57,14 @@ def repair(out: Path, criterion: list[str]) -> bool:
     import torch
     from espnet2.train.reporter import Reporter
 
-    try:
-        checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, UnpicklingError):  # half-written
+    path, checkpoint = out / "checkpoint.pth", None
+    if is_zipfile(path):
+        try:
+            checkpoint = torch.load(path, "cpu", weights_only=True)
+        except RuntimeError as error:  # a part is missing; else it is not to be removed
+            if "PytorchStreamReader" not in str(error):
+                raise
+    if checkpoint is None:  # half-written
         print(f"warning: {out}: ended while it was saved; begins anew", file=sys.stderr)
         for path in out.glob("*.pth"):
             path.unlink()

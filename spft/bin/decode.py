@@ -49,16 +49,16 @@ def main() -> None:
         [*args.data, *([args.tune] if args.tune else [])], args.dump
     )
     on_dev = [args.tune / name for name in ("text", "entities")] if args.tune else []
+    tags = {"plain": {}, "lm": external} if external else {"plain": {}}
     for system, folder in systems:
         out = args.out / system
         made_of = {
             tag: {
                 "config": config.of_search(),
                 "fixed_weights": fixed,
-                "sha256": decodes.checksums(folder, used, sets, args.dump, on_dev),
+                "sha256": decodes.checksums(folder, lms, sets, args.dump, on_dev),
             }
-            for tag, used in (("plain", {}), ("lm", external))
-            if used or tag == "plain"
+            for tag, lms in tags.items()
         }
         if all(
             decodes.is_finished(out / f"decode_{tag}", of, args.resume)
