@@ -214,16 +214,18 @@ class Recognizer:
         rows, tokens = list(missing), list(missing.values())
         lengths = prefix.lengths[rows]
         theirs = Prefix(prefix.embeds[rows, : int(lengths.max())], lengths)
-        found = {"llm": sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])}
+        said = sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])
+        found = {"llm": [score.sum().item() for score in said]}
         for name, weighted in search.scorers.items():
             if name == "ctc":
                 scores = [
                     score_texts(ctc[i], [first_pass[i]], ALPHABET).item() for i in rows
                 ]
             else:
-                scores = score_tokens(
+                said = score_tokens(
                     weighted.scorer, tokens, llm.bos, llm.eos, llm.device
-                ).tolist()
+                )
+                scores = [score.sum().item() for score in said]
             found[name] = [weighted.weight * score for score in scores]
         nbests = list(nbests)
         for n, i in enumerate(rows):
