@@ -167,7 +167,7 @@ text_options=("${espnet_options[@]}") # of stages 4 and 5
 
 encoder=$(model encoder)
 projector=$(model projector)
-llm=$(model llm_conf.name smollm2-135m)
+llm=$(model llm_conf.name)
 
 check_configurations
 if on 1; then prepare_data; fi

@@ -145,9 +145,7 @@ def ours(
 ) -> dict[str, list[int]]:
     """Best hypotheses of the project's search, to which generate has an equal."""
     recognizer.config = config
-    # generate has no first pass to put into the lists.
-    with patch.object(recognizer, "_with_first_pass", lambda found, *_: found):
-        results = recognizer.decode(speech, weights or {})
+    results = recognizer.decode(speech, weights or {})
     return {u: nbest[0].tokens for u, nbest in results.items()}
 
 

@@ -86,7 +86,7 @@ do_run() { # do_run COMMAND…: run it; keep it, with its seconds, for the repor
     job "$@"
     echo "$line # $((SECONDS - start)) s" >>"$exp/commands.log"
 }
-finished() { # finished FILE: whether --resume leaves what wrote it last as it is
+finished() { # finished FILE: with --resume, whether it is there; its step is skipped
     [ "$resume" = true ] && [ -e "$1" ] || return 1
     echo "finished already: $(dirname "$1")" >&2
 }

@@ -56,7 +56,7 @@ make_features() { # stage 2: models, and what the frozen encoder makes of all sp
     # Any other is a folder, or transformers' to fetch.
     [ "$llm" != smollm2-135m ] || do_run python -m spft.bin.fetch_models "$llm"
     if [ "$encoder" = cached ]; then # frozen, so its frames need computing only once
-        extractor=$(model encoder_conf.extractor moonshine-base)
+        extractor=$(model encoder_conf.extractor)
         # Of others transformers fetches what is not a folder.
         [[ $extractor = */* ]] || do_run python -m spft.bin.fetch_models "$extractor"
         extract=(python -m spft.bin.extract_features --encoder "$extractor"

@@ -46,7 +46,8 @@ same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$genera
     "baseline=$(sum_of "$baseline/model.safetensors")" \
     "text=$(sum_of "${text[@]/%//text}" "$dev"/{wav.scp,text,entities})" \
     "configuration=$(sum_of "$(conf prompt.yaml "$domain")" "$(conf decoder.yaml "$domain")" \
-        "$(conf lm.yaml "$domain")" "$(conf decode.yaml "$domain")")"
+        "$(conf lm.yaml "$domain")" "$(conf decode.yaml "$domain")" \
+        conf/tuning/lm_transformer.yaml)"
 llm=$(model llm_conf.name)
 all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
     lstm transformer)
@@ -108,7 +109,7 @@ for row in $rows; do
         audio)
             if [ "$(model encoder)" = cached ]; then
                 do_run python -m spft.bin.extract_features --data "$data/$general" \
-                    --encoder "$(model encoder_conf.extractor moonshine-base)" --dump "$dump"
+                    --encoder "$(model encoder_conf.extractor)" --dump "$dump"
             fi
             do_run python -m spft.bin.audio_prompt --model "$baseline" --dump "$dump" \
                 --data "$data/$general" --out "$exp/$row/start"

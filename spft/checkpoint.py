@@ -7,7 +7,6 @@ from torch import Tensor
 from spft.errors import UserError
 from spft.files import atomic_write, read_yaml
 
-WEIGHTS = "model.safetensors"
 # What must not change from one stage to the next.
 ARCHITECTURE = ("encoder", "encoder_conf", "projector", "projector_conf", "llm_conf")
 
@@ -25,7 +24,7 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = Path(folder) / WEIGHTS
+    path = Path(folder) / "model.safetensors"
     if not path.exists():
         raise UserError(f"{path}: not found; run the stage that trains {folder} first")
     try:
@@ -44,7 +43,7 @@ def write_weights(folder: str | Path, state: dict[str, Tensor], dtype=None) -> P
         k: (v.to(dtype) if dtype and v.is_floating_point() else v).clone().contiguous()
         for k, v in state.items()
     }
-    path = Path(folder) / WEIGHTS
+    path = Path(folder) / "model.safetensors"
     with atomic_write(path, "wb") as stream:
         stream.write(save(state, metadata={"format": "pt"}))
     return path
@@ -73,8 +72,8 @@ def load_model(folder: str | Path):
     }
     if missing := sorted((expected | model.saved) - set(weights)):
         raise UserError(
-            f"{folder}/{WEIGHTS}: lacks {missing[0]} and {len(missing) - 1} more; "
-            "it does not belong to its config.yaml"
+            f"{folder}/model.safetensors: lacks {missing[0]} and {len(missing) - 1} "
+            "more; it does not belong to its config.yaml"
         )
     model.saved = set(weights)
     model.load_state_dict(weights)

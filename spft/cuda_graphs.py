@@ -64,7 +64,8 @@ class GraphedLayers:
             positions: ``[R, N]``.
 
         Raises:
-            UserError: the LLM asks for a value of the GPU on its way, say.
+            UserError: they cannot be recorded, e.g. because the LLM waits for a value
+                from the GPU.
         """
         if not (self.record and self.model.training and torch.is_grad_enabled()):
             return self._plain(embeds, mask, positions)

@@ -21,7 +21,7 @@ from spft.cuda_graphs import GraphedLayers
 from spft.errors import UserError
 from spft.label_loss import label_loss
 from spft.prefix import Prefix
-from spft.pretrained import resolve
+from spft.pretrained import loading, resolve
 from spft.rows import into_rows
 
 IGNORED = -1  # padding of token ids in ESPnet's batches
@@ -75,7 +75,7 @@ class LLM(nn.Module):
 
     def __init__(
         self,
-        name: str = "smollm2-135m",
+        name: str,
         dtype: str = "auto",
         lora: dict | None = None,
         dropout: float = 0.0,
@@ -89,7 +89,7 @@ class LLM(nn.Module):
                 f"llm_conf: dtype: {dtype!r} is none of {', '.join(DTYPES)}"
             )
         weights = fast_dtype() if dtype == "auto" else getattr(torch, dtype)
-        try:
+        with loading(f"LLM {name!r}", "llm_conf"):
             self.tokenizer = AutoTokenizer.from_pretrained(path)
             config = AutoConfig.from_pretrained(path)
             options = {
@@ -103,12 +103,6 @@ class LLM(nn.Module):
             self.model = AutoModelForCausalLM.from_pretrained(
                 path, dtype=weights, **options
             )
-        except (OSError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"LLM {name!r} cannot be loaded ({reason}); "
-                "name a local folder in llm_conf, or check the network"
-            ) from error
         self._refuse_scaled_logits(name)
         attention.enable(self.model)
         self.model.requires_grad_(False)

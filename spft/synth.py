@@ -19,11 +19,11 @@ from typing import Protocol
 
 import numpy as np
 
+from spft.data.audio import SAMPLE_RATE
 from spft.errors import UserError
 from spft.files import atomic_write
 from spft.pretrained import resolve
 
-SAMPLE_RATE = 16000
 # libsndfile maps 0..1 to 256..6 kb/s a channel; this is about 28 kb/s of mono speech.
 OPUS_COMPRESSION = 0.91
 

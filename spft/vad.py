@@ -5,7 +5,7 @@ import numpy as np
 from spft.data.audio import SAMPLE_RATE
 
 
-def split(waveform: np.ndarray, longest: float = 20.0) -> list[tuple[int, int]]:
+def split(waveform: np.ndarray, longest: float) -> list[tuple[int, int]]:
     """Stretches of speech in ``waveform``: first sample and the one after the last.
 
     Neighbours are put together as long as they span at most ``longest`` seconds, for a

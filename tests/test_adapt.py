@@ -72,7 +72,8 @@ def test_upsample_and_mask(llm, texts):
         expected = torch.unique_consecutive(sentence[:n])
         torch.testing.assert_close(found, llm.embed(expected))
     masked = UpsampleMask(llm)(ids, lengths, llm)
-    blank = (masked.embeds == llm.table().mean(0)).all(-1) & masked.mask()
+    valid = torch.arange(masked.embeds.shape[1]) < masked.lengths[:, None]
+    blank = (masked.embeds == llm.table().mean(0)).all(-1) & valid
     assert 0.3 < blank.sum() / masked.lengths.sum() < 0.7
     judge = UpsampleMask(llm).eval()
     first, second = (judge(ids, lengths, llm).embeds for _ in range(2))

@@ -21,6 +21,7 @@ from spft.encoder.encoders import (
     FbankConformerEncoder,
     TransformersEncoder,
 )
+from spft.encoder.moonshine import Moonshine
 from spft.errors import UserError
 from spft.recognizer import Recognizer
 from spft.search.config import DecodeConfig
@@ -130,9 +131,15 @@ def test_preset_large_with_other_names(
     assert recognizer.decode(speech, {}).keys() == speech.lengths.keys()
 
 
+@pytest.mark.parametrize("encoder", [TransformersEncoder, Moonshine])
+def test_an_encoder_that_is_not_there(encoder, tmp_path):
+    with pytest.raises(UserError, match="encoder '/.* cannot be loaded .*encoder_conf"):
+        encoder(str(tmp_path))
+
+
 def test_audio_where_cached_frames_are_read():
     with pytest.raises(UserError, match="features of the set first: run.sh --stage 2"):
-        CachedEncoder()(torch.zeros(1, 16000), torch.tensor([16000]))
+        CachedEncoder("moonshine-base")(torch.zeros(1, 16000), torch.tensor([16000]))
 
 
 def test_cached_frames_where_audio_is_read(folders):

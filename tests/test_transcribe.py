@@ -221,7 +221,7 @@ def test_a_pack_searches_as_stage_7_did(tmp_path):
     model.write_text("trained again")
     report["sha256"] = {str(model): "of before"}
     write("second")
-    with pytest.raises(UserError, match="made when .* was another; run stage 7"):
+    with pytest.raises(UserError, match="made from an earlier .*; run stage 7"):
         find_domain(tmp_path, "music", "soft_prompt")
     del report["sha256"]
     report["config"]["keep_prompt"] = True

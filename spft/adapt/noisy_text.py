@@ -29,9 +29,10 @@ CONFUSIONS = {
 
 
 def corrupt(text: str, rate: float, rng: random.Random) -> str:
-    """Return ``text`` with about ``rate`` of its characters dropped or replaced.
+    """Return ``text`` with about ``rate`` of its characters misspelt.
 
-    Spaces may vanish and appear, so that words join and break apart.
+    They are dropped, replaced or followed by another. Spaces may vanish and appear, so
+    that words join and break apart.
     """
     out = []
     for char in text:

@@ -52,6 +52,8 @@ def check_lm(keys: dict, path: str) -> None:
         raise UserError(
             f"{path}: lm: {keys['lm']} cannot be fused; seq_rnn or transformer can"
         )
+    if "seed" in keys:
+        raise UserError(f"{path}: seed: is given by --seed of run.sh; remove the line")
     wanted = ["valid", "loss", "min"]
     if wanted not in [list(c) for c in keys.get("best_model_criterion", [wanted])]:
         raise UserError(

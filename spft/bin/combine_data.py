@@ -64,13 +64,12 @@ def first_pass_errors(data: Path, dump: Path) -> dict[str, float]:
     """Letter error rate of each utterance's first pass; none if there is no pass."""
     import jiwer
 
-    from spft.data.table import read_table
+    from spft.data.features import read_first_passes
 
     if not (dump / "first_pass").exists():
         return {}
-    written = read_table(dump / "first_pass", allow_empty=True)
-    texts = read_table(data / "text")
-    return {u: jiwer.cer(text, written[u]) for u, text in texts.items()}
+    found = read_first_passes(data, dump)
+    return {u: jiwer.cer(text, written) for u, text, written in found}
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def refuse_outdated(decodes: Sequence[Path]) -> None:
     for decode in decodes:
         if other := outdated(decode.parent / "decode.json"):
             raise UserError(
-                f"{decode}: made when {other} was another one; decode and score again"
+                f"{decode}: made from an earlier {other}; decode and score again"
             )
 
 

@@ -11,7 +11,7 @@ little. The table tells ``adapt: noisy_text`` how to misspell text
 import argparse
 from pathlib import Path
 
-from spft.errors import UserError, run
+from spft.errors import run
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -30,18 +30,13 @@ def main() -> None:
     import jiwer
 
     from spft.adapt.confusions import Confusions
-    from spft.data.table import read_table
+    from spft.data.features import read_first_passes
 
-    pairs = []
-    for folder in args.data:
-        path = args.dump / folder.name / "first_pass"
-        if not path.exists():
-            raise UserError(f"{path}: not found; run stage 2 first")
-        written = read_table(path, allow_empty=True)
-        for utterance, text in read_table(folder / "text").items():
-            if utterance not in written:
-                raise UserError(f"{path}: lacks {utterance!r}; run stage 2 again")
-            pairs.append((text, written[utterance]))
+    pairs = [
+        (text, written)
+        for folder in args.data
+        for _, text, written in read_first_passes(folder, args.dump / folder.name)
+    ]
     confusions = Confusions.learn(pairs)
     confusions.write(args.out)
     rate = jiwer.cer(*map(list, zip(*pairs, strict=True)))

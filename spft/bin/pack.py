@@ -12,7 +12,6 @@ with checksums, not packed.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -102,14 +101,13 @@ def dev_errors(folder: Path, systems: Sequence[str]) -> dict[str, float]:
         folder: of the domain's systems.
         systems: names. One that was not judged on dev has no figure.
     """
+    from spft.scoring.collect import read_json
+
     errors: dict[str, dict[str, float]] = {tag: {} for tag in TAGS}
     for system in systems:
         for tag in TAGS:
-            path = folder / system / f"decode_{tag}" / "decode.json"
-            if not path.exists():
-                continue
-            report = json.loads(path.read_text(encoding="utf-8"))
-            for row in report["sweep"]:
+            report = read_json(folder / system / f"decode_{tag}" / "decode.json")
+            for row in report["sweep"] if report else ():
                 if row.items() >= report["weights"].items():  # those that were chosen
                     errors[tag][system] = row["error"]
     judged = set().union(*errors.values())
@@ -126,6 +124,7 @@ def find_domain(exp: Path, domain: str, system: str):
         UserError: it was not decoded, or with other models than those of today.
     """
     from spft.pack import BASE, Domain
+    from spft.scoring.collect import read_json
     from spft.scoring.lineage import changed
 
     folder = exp / domain / system
@@ -136,11 +135,10 @@ def find_domain(exp: Path, domain: str, system: str):
             f"{folder}: not decoded since it was trained; run stage 7 first"
         )
     for tag in TAGS:
-        path, report = folder / f"decode_{tag}" / "decode.json", {}
-        if path.exists():
-            report = json.loads(path.read_text(encoding="utf-8"))
+        path = folder / f"decode_{tag}" / "decode.json"
+        report = read_json(path) or {}
         if other := changed(report.get("sha256", {})):
-            raise UserError(f"{path}: made when {other} was another; run stage 7 again")
+            raise UserError(f"{path}: made from an earlier {other}; run stage 7 again")
         config = report.get("config", config)
         weights[tag] = report.get("weights", {})
     if config and config["keep_prompt"]:
@@ -160,9 +158,9 @@ def find_domain(exp: Path, domain: str, system: str):
         if not path.is_dir():
             raise UserError(f"{path}: not there, but stage 7 used it; run stage 6")
     model = exp / "baseline" if system == BASE else folder
-    used = {name: weight for name, weight in weights["lm"].items() if weight}
+    used = {name: weight for name, weight in searched.items() if weight}
     # Weights of 0 stay in the second pass: with none at all there would be no pass.
-    return Domain(model, external, used, second=weights["second"], decode=config)
+    return Domain(model, external, used, second=second, decode=config)
 
 
 if __name__ == "__main__":

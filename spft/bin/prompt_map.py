@@ -12,7 +12,6 @@ pays, while it writes a sentence, to the prompt and to audio in its place.
 import argparse
 import json
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 
 from spft.errors import UserError, run
@@ -151,7 +150,7 @@ def nearest(groups: dict, written: list[str]) -> list[dict]:
     found = []
     for vector in prompt:
         closeness = text @ vector
-        best = islice(closeness.argsort(descending=True).tolist(), NEAREST)
+        best = closeness.argsort(descending=True).tolist()[:NEAREST]
         tokens = [[written[i].strip(), round(float(closeness[i]), 3)] for i in best]
         found.append(
             {"tokens": tokens, "audio": round(float((audio @ vector).max()), 3)}

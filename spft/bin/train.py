@@ -83,10 +83,10 @@ def main() -> None:
     if args.out.resolve() in [Path(folder).resolve() for folder in args.init]:
         raise UserError(f"--out {args.out} is also in --init; write to another folder")
     stage = merge_yaml([args.model, args.config] if args.model else [args.config])
-    if stage.get("keep_nbest_models", 1) != 1:
+    if stage.setdefault("keep_nbest_models", 1) not in (1, [1]):
         raise UserError(
             f"{args.config}: keep_nbest_models: epochs are not averaged, the best one "
-            "is kept; leave it at 1"
+            "is kept; leave it out"
         )
     stage.setdefault("best_model_criterion", [["valid", "loss", "min"]])
     settings = describe(args, stage)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from spft.data.table import read_table
+from spft.data.table import Table, read_table
 from spft.errors import UserError
 from spft.files import atomic_write
 
@@ -76,14 +76,21 @@ def check_span(entity: Entity, text: str, where: str) -> None:
         )
 
 
-def read_entities(path: str | Path) -> dict[str, list[Entity]]:
+def read_entities(
+    path: str | Path, *, check_sorted: bool = True
+) -> Table[list[Entity]]:
     """Read an entities file: utterance id -> entities (an empty list is kept).
+
+    Args:
+        path: the file.
+        check_sorted: refuse ids that are not in the order of the C locale.
 
     Raises:
         UserError: file missing, not UTF-8, unsorted, duplicate or malformed lines.
     """
-    table = read_table(path)
-    entities = {}
+    table = read_table(path, check_sorted=check_sorted)
+    entities: Table[list[Entity]] = Table(table.path)
+    entities.lines = table.lines
     for key, value in table.items():
         where = table.where(key)
         try:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from spft.data.table import read_table
@@ -32,6 +32,26 @@ def audio_stamp(table: Path, encoder: str = "") -> str:
             ) from None
         digest.update(f"{file.st_size} {file.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def read_first_passes(data: Path, dump: Path) -> Iterator[tuple[str, str, str]]:
+    """Each utterance with its transcript and its first pass.
+
+    Args:
+        data: directory of the set.
+        dump: its features.
+
+    Raises:
+        UserError: one has no first pass.
+    """
+    path = dump / "first_pass"
+    if not path.exists():
+        raise UserError(f"{path}: not found; run stage 2 first")
+    written = read_table(path, allow_empty=True)
+    for utterance, text in read_table(data / "text").items():
+        if utterance not in written:
+            raise UserError(f"{path}: lacks {utterance!r}; run stage 2 again")
+        yield utterance, text, written[utterance]
 
 
 def combine_features(folders: list[Path], out: Path, kept: Collection[str]) -> None:

@@ -1,10 +1,9 @@
 """Mending a user's own data directory: order, spelling of the text, spk2utt."""
 
-import json
 import re
 from pathlib import Path
 
-from spft.data.entities import Entity, parse_entities
+from spft.data.entities import Entity, read_entities
 from spft.data.kaldi import write_data_dir
 from spft.data.normalize import normalize, spell_out
 from spft.data.spans import locate
@@ -34,19 +33,14 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
     if (directory / "spoken").exists():
         spoken = read_table(directory / "spoken", check_sorted=False)
     if (directory / "entities").exists():
-        entities = read_table(directory / "entities", check_sorted=False)
+        entities = read_entities(directory / "entities", check_sorted=False)
     utterances = []
     main = text if text is not None else wavs if audio else entities
     for key in main:
         raw, located = None if text is None else text[key], None
         normal = None if raw is None else normalize(raw)
         if key in entities:
-            where = entities.where(key)
-            try:
-                items = parse_entities(json.loads(entities[key]), where)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where}: not JSON ({error.msg}); mend it") from None
-            located = _relocate(raw, items, where)
+            located = _relocate(raw, entities[key], entities.where(key))
         path = Path(wavs[key]) if key in wavs else None
         if audio and path is None:
             raise UserError(

@@ -53,17 +53,16 @@ def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utteranc
     entities = {}
     if (directory / "entities").exists():
         entities = read_entities(directory / "entities")
-        lines = read_table(directory / "entities")
         for key, items in entities.items():
             if key not in main:
                 raise UserError(
-                    f"{lines.where(key)}: {key!r} is not in {main.path}; remove the "
+                    f"{entities.where(key)}: {key!r} is not in {main.path}; remove the "
                     "line"
                 )
             for entity in items:
                 if text is not None:
-                    check_span(entity, text[key], lines.where(key))
-                _check_normal(entity.text, lines.where(key), directory)
+                    check_span(entity, text[key], entities.where(key))
+                _check_normal(entity.text, entities.where(key), directory)
     return [
         Utterance(
             key,

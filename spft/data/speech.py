@@ -127,10 +127,9 @@ def find_speech(folder: Path, dump: Path) -> SpeechSource | None:
             )
         sizes = {utterance: int(n) for utterance, n in lengths.items()}
         first_pass = frames / "first_pass"
-        return SpeechSource(
-            *(frames / "feats.scp", "kaldi_ark", sizes),
-            first_pass if first_pass.exists() else None,
-        )
+        if not first_pass.exists():
+            first_pass = None
+        return SpeechSource(frames / "feats.scp", "kaldi_ark", sizes, first_pass)
     paths = read_table(folder / "wav.scp")
     sizes = {utterance: header(path).frames for utterance, path in paths.items()}
     return SpeechSource(folder / "wav.scp", "sound", sizes)

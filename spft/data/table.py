@@ -10,8 +10,8 @@ from spft.errors import UserError
 from spft.files import atomic_write
 
 
-class Table(dict[str, str]):
-    """A Kaldi table that remembers where each key stood."""
+class Table[Value](dict[str, Value]):
+    """A Kaldi table, or what was read out of one, that knows where each key stood."""
 
     def __init__(self, path: Path):
         super().__init__()
@@ -47,7 +47,7 @@ def read_lines(path: str | Path) -> list[str]:
 
 def read_table(
     path: str | Path, *, allow_empty: bool = False, check_sorted: bool = True
-) -> Table:
+) -> Table[str]:
     """Read ``key value`` lines.
 
     Args:
@@ -59,7 +59,8 @@ def read_table(
         UserError: file missing, not UTF-8, blank line, unsorted or duplicate key,
             or, unless allowed, a key without value.
     """
-    table, last = Table(Path(path)), None
+    table: Table[str] = Table(Path(path))
+    last = None
     for number, line in enumerate(read_lines(path), 1):
         where, parts = f"{path}:{number}", line.split(maxsplit=1)
         if not parts:

@@ -4,18 +4,20 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor
 
+from spft.data.audio import SAMPLE_RATE
 from spft.errors import UserError
+from spft.pretrained import loading
 
 
 class CachedEncoder(AbsEncoder):
     """Pass frames on that a frozen encoder computed once, in stage 2.
 
     Args:
-        input_size: width of the frames.
         extractor: which encoder computed them; stage 2 and decoding read it.
+        input_size: width of the frames.
     """
 
-    def __init__(self, input_size: int = 416, extractor: str = "moonshine-base"):
+    def __init__(self, extractor: str, input_size: int = 416):
         super().__init__()
         self.size = input_size
         self.extractor = extractor
@@ -50,9 +52,10 @@ class TransformersEncoder(AbsEncoder):
         super().__init__()
         from transformers import AutoFeatureExtractor, AutoModel
 
-        self.features = AutoFeatureExtractor.from_pretrained(name)
-        # Where the LLM computes in bfloat16, autocast brings this there too.
-        model = AutoModel.from_pretrained(name, dtype=torch.float32)
+        with loading(f"encoder {name!r}", "encoder_conf"):
+            self.features = AutoFeatureExtractor.from_pretrained(name)
+            # Where the LLM computes in bfloat16, autocast brings this there too.
+            model = AutoModel.from_pretrained(name, dtype=torch.float32)
         self.model = model.get_encoder() if model.config.is_encoder_decoder else model
         # Whisper encodes windows of one length, in samples; the others any length.
         self.window = getattr(self.features, "n_samples", None)
@@ -69,14 +72,14 @@ class TransformersEncoder(AbsEncoder):
         """
         _check_samples(xs_pad)
         if self.window and int(ilens.max()) > self.window:
-            seconds = self.window / 16000
+            seconds = self.window / SAMPLE_RATE
             raise UserError(f"audio of over {seconds:g} s: this encoder hears no more")
         waves = [x[:n].cpu().numpy() for x, n in zip(xs_pad, ilens, strict=True)]
         # Whisper's go through torch to NumPy, which knows no bfloat16.
         with torch.autocast("cpu", enabled=False):  # where they are computed
             inputs = self.features(
                 waves,
-                sampling_rate=16000,
+                sampling_rate=SAMPLE_RATE,
                 return_tensors="pt",
                 padding="max_length" if self.window else "longest",
             ).to(xs_pad.device)
@@ -99,7 +102,7 @@ class FbankConformerEncoder(AbsEncoder):
         from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
         from espnet2.asr.frontend.default import DefaultFrontend
 
-        self.frontend = DefaultFrontend(fs=16000, n_mels=n_mels, n_fft=512)
+        self.frontend = DefaultFrontend(fs=SAMPLE_RATE, n_mels=n_mels, n_fft=512)
         self.conformer = ConformerEncoder(n_mels, **conformer)
 
     def output_size(self) -> int:

@@ -148,7 +148,7 @@ def left_out(exp: Path, domain: str, row: SystemRow) -> str | None:
     """Why a row that was decoded cannot stand beside the others, if it cannot."""
     decode = row.folder(exp, domain) / "decode.json"
     if other := outdated(decode):
-        return f"made when {other} was another one"
+        return f"made from an earlier {other}"
     ours = read_json(decode)
     base = read_json(replace(row, system="base").folder(exp, domain) / "decode.json")
     if ours and base and any(ours.get(key) != base.get(key) for key in SEARCH):
@@ -157,7 +157,7 @@ def left_out(exp: Path, domain: str, row: SystemRow) -> str | None:
 
 
 def outdated(report: Path) -> str | None:
-    """What is another one today than when ``decode.json`` or ``settings.json`` says."""
+    """What has changed since ``decode.json`` or ``settings.json`` was written."""
     return changed((read_json(report) or {}).get("sha256", {}))
 
 

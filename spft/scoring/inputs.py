@@ -77,10 +77,9 @@ def reference_entities(path: Path, refs: Transcripts | None) -> dict[str, list[E
     Raises:
         UserError: one has no words, no transcript, or is not what stands in its span.
     """
-    lines = read_table(path)
     entities = {}
-    for utt, items in read_entities(path).items():
-        where = lines.where(utt)
+    for utt, items in (annotated := read_entities(path)).items():
+        where = annotated.where(utt)
         if refs is not None and utt not in refs:
             raise UserError(f"{where}: {utt!r} has no transcript; remove the line")
         normal = [replace(entity, text=normalize(entity.text)) for entity in items]

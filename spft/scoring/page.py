@@ -13,7 +13,7 @@ from spft.data.table import read_table
 from spft.scoring.align import align
 from spft.scoring.collect import RowScores, outdated, read_json
 from spft.scoring.inputs import read_scoring_set
-from spft.scoring.table import table_cells
+from spft.scoring.table import HEADER, table_cells
 
 TEMPLATE = Path(__file__).with_name("page.html")
 AUDIO_BYTES = 24_000_000  # of a domain's files; beyond it utterances have no player
@@ -39,7 +39,8 @@ def write_page(
     }
     # "</" would end the script element that holds it.
     text = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
-    page = TEMPLATE.read_text(encoding="utf-8")
+    header = json.dumps(HEADER, ensure_ascii=False)
+    page = TEMPLATE.read_text(encoding="utf-8").replace("/*HEADER*/null", header)
     stream.write(page.replace("/*CONTENT*/null", text))
 
 

@@ -25,11 +25,11 @@ def mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> floa
     """
     if not refs.keys() == hyps_a.keys() == hyps_b.keys():
         raise UserError("systems scored on different utterances; score them again")
-    differences = _differences(refs, hyps_a, hyps_b)
+    differences = segment_differences(refs, hyps_a, hyps_b)
     # sctk takes equal differences, however many, for chance.
     if _has_sctk() and len(set(differences)) > 1:
         return _sctk_mapsswe(refs, hyps_a, hyps_b)
-    return _mapsswe(differences)
+    return own_mapsswe(differences)
 
 
 def mapsswe_tool() -> str:
@@ -74,20 +74,13 @@ def _output(command: list[str], folder: str, text: str | None = None) -> str:
     return done.stdout
 
 
-def own_mapsswe(refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts) -> float:
-    """The same test (Gillick and Cox, 1989) without sctk.
-
-    Sentences are cut where two words in a row are right in both systems. The numbers of
-    errors in the segments that hold any are paired, and the mean of their differences
-    is tested against 0 under a normal distribution. Without any spread in the
-    differences, p is that of as many equal signs in a row.
-    """
-    return _mapsswe(_differences(refs, hyps_a, hyps_b))
-
-
-def _differences(
+def segment_differences(
     refs: Transcripts, hyps_a: Transcripts, hyps_b: Transcripts
 ) -> list[int]:
+    """In how many errors two systems differ, for each segment that holds any.
+
+    Sentences are cut where two words in a row are right in both.
+    """
     return [
         a - b
         for utt, ref in refs.items()
@@ -95,7 +88,12 @@ def _differences(
     ]
 
 
-def _mapsswe(differences: list[int]) -> float:
+def own_mapsswe(differences: list[int]) -> float:
+    """The same test (Gillick and Cox, 1989) without sctk.
+
+    The mean of :func:`segment_differences` is tested against 0 under a normal
+    distribution. Without any spread in them, p is that of as many equal signs in a row.
+    """
     if not any(differences):
         return 1.0
     if np.std(differences) == 0:

@@ -203,7 +203,7 @@ class BeamSearch:
             return None, scores, parts
 
         candidates = scores.topk(min(self.config.pre_beam, scores.shape[1])).indices
-        # Ending is always a candidate: only eos lets the n-gram object to going on.
+        # eos is among them: only by its score can the n-gram object to going on.
         has_eos = (candidates == self.eos_id).any(1)
         candidates[:, -1].masked_fill_(~has_eos, self.eos_id)
         scores = scores.gather(1, candidates)

@@ -19,9 +19,9 @@ class Candidates:
         texts: N.
         tokens: of each, in the LLM's vocabulary.
         log_probs: judge to ``[N]``, natural logarithms.
-        ratio: how much more likely the domain's n-gram holds what was heard, the text
-            that the LLM likes best, than the LLM does without the audio; in nats per
-            token. Speech that is not of the domain has the lowest.
+        ratio: how much more likely the domain's n-gram (without one, its LM) holds what
+            was heard, the text that the LLM likes best, than the LLM does without the
+            audio; in nats per token. Speech that is not of the domain has the lowest.
     """
 
     texts: list[str]

@@ -47,8 +47,9 @@ class DecodeConfig:
         second_pass_weights: values to choose each judge's weight from, on dev and
             general dev; the LLM has weight 1.
         gates: values to choose the gate from, together with these: external LMs judge
-            in the second pass only where the n-gram holds what was heard this much more
-            likely than the LLM does without the audio, in nats per token.
+            in the second pass only where the n-gram (without one, the LM) holds what
+            was heard this much more likely than the LLM does without the audio, in nats
+            per token.
     """
 
     beam: int = 4

@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--lm", type=Path, help="external LM")
     add("--ngram", type=Path, help="external n-gram")
     add("--resume", action="store_true", help="leave what is of the same things")
-    add("--only", type=int, help="the so-many-th of the systems alone, from 1")
+    add("--only", type=int, help="of the systems only the N-th, from 1")
     add("--keep_prompt", action="store_true", help="keep the prompt before the audio")
 
 

@@ -9,6 +9,7 @@ unigrams are interpolated with the uniform distribution over the vocabulary, <un
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from spft.files import atomic_write
@@ -32,7 +33,7 @@ def adjusted_counts(sentences: Iterable[list[str]], order: int) -> list[Counter]
     adjusted = [
         Counter({g: c for g, c in lower.items() if g[0] == BOS})
         + Counter(g[1:] for g in higher)
-        for lower, higher in zip(counts, counts[1:], strict=False)
+        for lower, higher in pairwise(counts)
     ]
     adjusted.append(counts[-1])
     del adjusted[0][(BOS,)]  # <s> is never predicted

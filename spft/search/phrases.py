@@ -156,7 +156,7 @@ class Phrases:
                 None,
             )
             parts.append(None if found else words[at])
-            at += len(found or [0])
+            at += len(found) if found else 1
         if None not in parts or not self._stand_ins:
             return [text]
         return [

@@ -99,19 +99,16 @@ class SecondPass:
             recognizer.llm, prefix, [[encode(text) for text in row] for row in asked]
         )
         written, judged = speech.written(batch), {}
-        for u, frame, n, texts, log_probs, template in zip(
-            batch, frames, lengths, asked, answers, written, strict=True
-        ):
-            candidates = found[u]
-            sums = [score.sum().item() for score in log_probs]
-            llm = said[u] | dict(zip(texts, sums, strict=True))
+        for i, (u, candidates) in enumerate(found.items()):
+            new = zip(asked[i], answers[i], strict=True)
+            llm = said[u] | {text: score.sum().item() for text, score in new}
             slow = {"llm": [llm[text] for text in candidates.texts]}
             if recognizer.asr:
                 # Kept with the speech: other systems ask of the same texts.
                 known = speech.first_pass_scores[u]
                 known |= self._said("first_pass", nbests[u], candidates)
                 slow["first_pass"] = recognizer.asr.score(
-                    frame[:n], candidates.texts, template, known
+                    frames[i, : lengths[i]], candidates.texts, written[i], known
                 )
             judged[u] = replace(candidates, log_probs=candidates.log_probs | slow)
         return self._without_audio(judged) if recognizer.scorers else judged

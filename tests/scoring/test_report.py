@@ -330,7 +330,10 @@ def test_rows_of_another_baseline_are_left_out(tree, monkeypatch, capsys):
     assert "\nWithout no prompt: of another baseline, data or search.\n" in text
     assert "|no_prompt/decode_plain" not in text
     shown = capsys.readouterr().out
-    assert "without no prompt: made when exp/baseline/model.safetensors" in shown
+    assert (
+        "without no prompt: made from an earlier exp/baseline/model.safetensors"
+        in shown
+    )
     start[str(exp / "baseline/model.safetensors")] = sha256(
         exp / "baseline/model.safetensors"
     )

@@ -37,9 +37,10 @@ def tiny_llama(vocab: int = 37, seed: int = 0, eos: float = 3.0) -> LlamaForCaus
 def random_prefix(lengths: list[int], width: int = 16, seed: int = 1) -> Prefix:
     generator = torch.Generator().manual_seed(seed)
     embeds = torch.randn(len(lengths), max(lengths), width, generator=generator)
-    prefix = Prefix(embeds, torch.tensor(lengths))
+    sizes = torch.tensor(lengths)
+    padding = torch.arange(max(lengths)) >= sizes[:, None]
     # Garbage in the padding would show if it were read.
-    return Prefix(embeds.masked_fill(~prefix.mask()[..., None], 1e4), prefix.lengths)
+    return Prefix(embeds.masked_fill(padding[..., None], 1e4), sizes)
 
 
 class TableLM:

@@ -23,8 +23,9 @@ def read_file(path: Path, *, audio: bool) -> list[Utterance]:
             audio.
     """
     utterances = []
-    for where, row in read_jsonl(path, ("id", "text") + ("speaker",) * audio):
-        for key in ("id", *(("speaker",) * audio)):
+    ids = ("id", "speaker") if audio else ("id",)
+    for where, row in read_jsonl(path, ("text", *ids)):
+        for key in ids:
             if not re.fullmatch(r"[^\s/]+", str(row[key])):
                 raise UserError(
                     f"{where}: {key} {row[key]!r}: white space or a slash in it"

@@ -11,7 +11,7 @@ from pathlib import Path
 from spft.data.corpora.files import read_json
 from spft.data.normalize import spell_out
 from spft.data.spans import locate
-from spft.data.split import domain_sets, hold_out, sample, unique
+from spft.data.split import domain_sets, hold_out, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
@@ -88,11 +88,7 @@ def read_snips(
             into.extend(read_file(paths[0], intent, keep_rude=keep_rude))
     evaluation = unique(evaluation)
     if sizes and (wanted := sum(sizes) - len(evaluation)) > 0:
-        known = {utterance.text for utterance in evaluation}
-        fresh = [
-            utterance for utterance in unique(train) if utterance.text not in known
-        ]
-        evaluation += sample(fresh, wanted)
+        evaluation += sample(others(unique(train), evaluation), wanted)
     if sizes:
         test = sample(evaluation, sizes[1])
         kept = {utterance.id for utterance in test}
