@@ -16,7 +16,7 @@ from spft.errors import UserError
 from spft.files import atomic_write, sha256
 
 MANIFEST = "pack.yaml"
-FORMAT = 4  # weights of an n-gram that judges beside the LLM without audio
+FORMAT = 3  # with a gate of language models
 BASE = "base"  # the baseline's name among the domains
 
 

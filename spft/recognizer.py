@@ -214,18 +214,16 @@ class Recognizer:
         rows, tokens = list(missing), list(missing.values())
         lengths = prefix.lengths[rows]
         theirs = Prefix(prefix.embeds[rows, : int(lengths.max())], lengths)
-        said = sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])
-        found = {"llm": [score.sum().item() for score in said]}
+        found = {"llm": sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])}
         for name, weighted in search.scorers.items():
             if name == "ctc":
                 scores = [
                     score_texts(ctc[i], [first_pass[i]], ALPHABET).item() for i in rows
                 ]
             else:
-                said = score_tokens(
+                scores = score_tokens(
                     weighted.scorer, tokens, llm.bos, llm.eos, llm.device
-                )
-                scores = [score.sum().item() for score in said]
+                ).tolist()
             found[name] = [weighted.weight * score for score in scores]
         nbests = list(nbests)
         for n, i in enumerate(rows):

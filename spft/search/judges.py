@@ -1,4 +1,4 @@
-"""What those who judge in the search say of given texts, token by token."""
+"""What those who judge in the search say of whole texts, as the search would sum it."""
 
 import torch
 from torch import Tensor
@@ -11,16 +11,13 @@ from spft.search.scorers import PartialScorer, Scorer
 
 def score_by_llm(
     llm: LLM, prefix: Prefix, tokens: list[list[list[int]]]
-) -> list[list[Tensor]]:
-    """Log-probabilities of each text's tokens and of its eos, in one batch.
+) -> list[list[float]]:
+    """Log-probability of each text with its eos, in one batch.
 
     Args:
         llm: the decoder.
         prefix: of B utterances.
         tokens: B lists of texts, any of them empty.
-
-    Returns:
-        B lists; of a text with n tokens ``[n + 1]``.
     """
     rows = [torch.tensor(row) for texts in tokens for row in texts]
     if not rows:
@@ -31,8 +28,8 @@ def score_by_llm(
     text, owners = text.long().to(llm.device), torch.tensor(owners).to(llm.device)
     with llm.autocast():
         losses = llm(prefix, text, lengths, owners)
-    parts = iter((-losses).split((lengths + 1).tolist()))
-    return [[next(parts) for _ in texts] for texts in tokens]
+    sums = iter(losses.split((lengths + 1).tolist()))
+    return [[-next(sums).sum().item() for _ in texts] for texts in tokens]
 
 
 def score_tokens(
@@ -41,14 +38,15 @@ def score_tokens(
     bos: int,
     eos: int,
     device: torch.device | str = "cpu",
-) -> list[Tensor]:
-    """As :func:`score_by_llm`, of N texts by an external LM."""
+) -> Tensor:
+    """Log-probability ``[N]`` of each text with its eos by an external LM."""
     steps = max(map(len, tokens)) + 1
     padded = [[*row, *[eos] * (steps - len(row))] for row in tokens]
     wanted = torch.tensor(padded, device=device)
-    last = torch.full((len(tokens),), bos, device=device)
+    ends = torch.tensor([len(row) for row in tokens], device=device)
+    last = torch.full_like(ends, bos)
     state = scorer.initial(len(tokens))
-    scores = []
+    total = torch.zeros(len(tokens), device=device)
     for step in range(steps):
         token = wanted[:, step, None]
         if hasattr(scorer, "score_partial"):
@@ -56,7 +54,6 @@ def score_tokens(
         else:
             score, state = scorer.score(last, state)
             score = score.gather(1, token)
-        scores.append(score)
+        total += score[:, 0].masked_fill(step > ends, 0.0)
         last = token[:, 0]
-    rows = zip(torch.cat(scores, 1), tokens, strict=True)
-    return [score[: len(row) + 1] for score, row in rows]
+    return total

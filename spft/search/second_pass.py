@@ -27,9 +27,6 @@ from spft.search.phrases import Phrases
 # Which variants are worth the LLM's time: weights that did well on music's dev set. Of
 # thirty, the two best by these held all that was gained.
 PRESELECTION = {"ctc": 1.0, "ngram": 3.0}
-# Of the domain's n-gram, beside the LLM without audio: did best on the dev sets of
-# music and of the embedded corpora.
-DOMAIN_SHARE = 0.7
 UTTERANCES = 8  # at once: fills a CPU, and a GPU well enough
 ROUNDS = 2  # the second changes the variants kept in the first: two names may be wrong
 
@@ -100,8 +97,7 @@ class SecondPass:
         )
         written, judged = speech.written(batch), {}
         for i, (u, candidates) in enumerate(found.items()):
-            new = zip(asked[i], answers[i], strict=True)
-            llm = said[u] | {text: score.sum().item() for text, score in new}
+            llm = said[u] | dict(zip(asked[i], answers[i], strict=True))
             slow = {"llm": [llm[text] for text in candidates.texts]}
             if recognizer.asr:
                 # Kept with the speech: other systems ask of the same texts.
@@ -111,29 +107,23 @@ class SecondPass:
                     frames[i, : lengths[i]], candidates.texts, written[i], known
                 )
             judged[u] = replace(candidates, log_probs=candidates.log_probs | slow)
-        return self._without_audio(judged) if recognizer.scorers else judged
+        return self._with_ratios(judged)
 
-    def _without_audio(self, judged: dict[str, Candidates]) -> dict[str, Candidates]:
-        """The candidates with what the LLM, to which no audio is given, adds to them.
-
-        That is what tells whether their speech is of the domain; and of what the
-        n-gram never met, the LLM knows more.
-        """
-        llm = self.recognizer.llm
-        tokens = [row for candidates in judged.values() for row in candidates.tokens]
-        (scores,) = score_by_llm(llm, llm.nothing(), [tokens])
-        general, found = iter(scores), {}
-        for u, c in judged.items():
-            theirs = [next(general) for _ in c.texts]
-            best = int(np.argmax(c.log_probs["llm"]))
-            judge = "ngram" if "ngram" in c.log_probs else "lm"
-            gain = c.log_probs[judge][best] - theirs[best].sum().item()
-            log_probs = dict(c.log_probs)
-            if "ngram" in log_probs:
-                rows = c.texts, c.tokens, theirs
-                log_probs["ngram"] = self._language_model("ngram", *rows)
-            ratio = gain / len(theirs[best])
-            found[u] = replace(c, log_probs=log_probs, ratio=ratio)
+    def _with_ratios(self, judged: dict[str, Candidates]) -> dict[str, Candidates]:
+        """The candidates with what tells whether their speech is of the domain."""
+        llm, scorers = self.recognizer.llm, self.recognizer.scorers
+        if not scorers:  # nothing is known of it
+            return judged
+        judge = "ngram" if "ngram" in scorers else "lm"
+        likeliest = [np.argmax(c.log_probs["llm"]) for c in judged.values()]
+        tokens = [c.tokens[n] for c, n in zip(judged.values(), likeliest, strict=True)]
+        (without_audio,) = score_by_llm(llm, llm.nothing(), [tokens])
+        found = {}
+        for (u, c), n, general in zip(
+            judged.items(), likeliest, without_audio, strict=True
+        ):
+            ratio = (c.log_probs[judge][n] - general) / (len(c.tokens[n]) + 1)
+            found[u] = replace(c, ratio=ratio)
         return found
 
     def _collect(
@@ -203,22 +193,12 @@ class SecondPass:
         return found
 
     def _language_model(
-        self,
-        name: str,
-        texts: list[str],
-        tokens: list[list[int]],
-        general: list[Tensor] | None = None,
+        self, name: str, texts: list[str], tokens: list[list[int]]
     ) -> list[float]:
         """Log-probabilities by an external LM, of new names as of others of their kind.
 
         A class's share of a context is the sum of its members', so a member that was
         not met is likely as the others are on the mean.
-
-        Args:
-            name: of the LM.
-            texts: N.
-            tokens: of each.
-            general: log-probabilities of its tokens to interpolate the LM's with.
         """
         llm, scorer = self.recognizer.llm, self.recognizer.scorers[name]
         bonus = self.config.lm_length_bonus
@@ -229,43 +209,10 @@ class SecondPass:
         ]
         rows = [row for group in groups for row in group]
         scores = score_tokens(scorer, rows, llm.bos, llm.eos, llm.device)
-        if general is not None:
-            owners = [n for n, group in enumerate(groups) for _ in group]
-            scores = [
-                interpolate(score, general[n], row, tokens[n])
-                for score, row, n in zip(scores, rows, owners, strict=True)
-            ]
         # The bonus that ranking gives the text's own tokens is that of its stand-in's.
-        sums = torch.stack([s.sum() + bonus * (len(s) - 1) for s in scores])
+        scores += bonus * torch.tensor([len(row) for row in rows], device=llm.device)
         means = [
             (part.logsumexp(0) - math.log(len(part))).item()
-            for part in sums.split([len(group) for group in groups])
+            for part in scores.split([len(group) for group in groups])
         ]
         return [m - bonus * len(row) for m, row in zip(means, tokens, strict=True)]
-
-
-def interpolate(
-    domain: Tensor, general: Tensor, row: list[int], own: list[int]
-) -> Tensor:
-    """Log-probabilities of a text's tokens, each the mean of what two LMs hold it for.
-
-    Args:
-        domain: ``[n + 1]``, by the domain's LM, of ``row`` and eos.
-        general: ``[m + 1]``, by the other, of ``own`` and eos.
-        row: n tokens, ``own`` or a stand-in's.
-        own: m tokens. Where a stand-in has others, only the domain's LM has a share:
-            it is known there, and how likely the name itself is must not count.
-    """
-    start = common_start(row, own)
-    end = common_start(row[start:][::-1], own[start:][::-1]) + 1  # with eos
-    shared = torch.full_like(domain, -math.inf)
-    shared[:start], shared[-end:] = general[:start], general[-end:]
-    return torch.logaddexp(
-        domain + math.log(DOMAIN_SHARE), shared + math.log(1 - DOMAIN_SHARE)
-    )
-
-
-def common_start(a: list[int], b: list[int]) -> int:
-    """With how many equal members both begin."""
-    pairs = enumerate(zip(a, b, strict=False))
-    return next((n for n, (x, y) in pairs if x != y), min(len(a), len(b)))

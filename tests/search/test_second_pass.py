@@ -18,7 +18,7 @@ from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.judges import score_tokens
 from spft.search.phrases import Phrases
 from spft.search.scorers import WeightedScorer
-from spft.search.second_pass import SecondPass, interpolate
+from spft.search.second_pass import SecondPass
 from spft.search.tuning import grid_search, one_by_one
 
 VOCABULARY = ["", "<s>", "</s>", "a", "b", "ab", " a", "ba b", "aa"]
@@ -69,9 +69,7 @@ def test_texts_are_judged_as_in_the_search():
         tokens = [h.tokens for h in whole]
         texts = ["".join(VOCABULARY[t] for t in row).lstrip() for row in tokens]
         found = {
-            "lm": torch.stack(
-                [score.sum() for score in score_tokens(Bigram(), tokens, BOS, EOS)]
-            ),
+            "lm": score_tokens(Bigram(), tokens, BOS, EOS),
             "ctc": score_texts(log_probs[row, : lengths[row]], texts, " ab"),
         }
         for name, scores in found.items():
@@ -94,26 +92,11 @@ def test_a_new_name_is_as_likely_as_others_of_its_kind():
     texts = ["play a", "play b", "play x"]
     tokens = [llm.encode(text) for text in texts]
     found = second._language_model("lm", texts, tokens)
-    known = score_tokens(Bigram(), tokens[:2], BOS, EOS)
-    assert found[:2] == pytest.approx([score.sum().item() for score in known])
+    assert found[:2] == score_tokens(Bigram(), tokens[:2], BOS, EOS).tolist()
     a, b, x = (
         np.exp(score + 1.5 * len(row)) for score, row in zip(found, tokens, strict=True)
     )
     assert x == pytest.approx((a + b) / 2, rel=1e-4)
-
-
-def test_another_lm_has_a_share_of_what_a_stand_in_leaves():
-    domain, general = -torch.rand(4) - 1, -torch.rand(5) - 1
-    own, share = [5, 9, 9, 6], 0.7
-    mixed = interpolate(domain, general, [5, 7, 6], own).exp()
-    expected = share * domain.exp()
-    expected[[0, 2, 3]] += (1 - share) * general[[0, 3, 4]].exp()
-    torch.testing.assert_close(mixed, expected)
-    mixed = interpolate(domain, domain, [5, 9, 9], [5, 9, 9])  # nothing stands in
-    torch.testing.assert_close(mixed, domain)
-    # A name that begins and ends like the stand-in: no token is counted twice.
-    mixed = interpolate(domain, general, [5, 9, 6], own).exp()
-    assert (mixed > share * domain.exp() + 1e-6).all()
 
 
 def test_letters_that_the_head_does_not_know():
