@@ -108,7 +108,9 @@ train_lms() { # stage 6
     made_of="seed $seed, $llm, "
     made_of+=$(sum_of "${text[@]/%//text}" "$(conf lm.yaml "$domain")" "$llm/tokenizer.json")
     if [ "$(cat "$ngram/made_of" 2>/dev/null)" = "$made_of" ] && [ "$resume" = true ]; then
-        if finished "$ngram/ngram.arpa"; then return; fi # else the LM goes on
+        if compgen -G "$lm/valid.loss.*.pth" >/dev/null && finished "$ngram/ngram.arpa"; then
+            return
+        fi # else the LM goes on
     else
         rm -rf "$lm" "$ngram"
         mkdir -p "$ngram"
@@ -189,7 +191,7 @@ adapt() { # adapt DOMAIN: its stages 4 to 7
                 stale=("${tags[@]:1}") # of other LMs
             fi
             for tag in "${stale[@]}"; do # unquoted: it may be all
-                rm -f "$exp/$domain/$system"/decode_$tag/{decode.json,*/score.json}
+                rm -rf "$exp/$domain/$system"/decode_$tag/{decode.json,*/score{.json,_wer,_entity}}
             done
         done
     fi

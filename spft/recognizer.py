@@ -20,6 +20,7 @@ from spft.prefix import Prefix
 from spft.pretrained import resolve
 from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig
+from spft.search.candidates import LEAST
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
 from spft.search.hypothesis import Hypothesis
 from spft.search.judges import score_by_llm, score_tokens
@@ -218,7 +219,8 @@ class Recognizer:
         for name, weighted in search.scorers.items():
             if name == "ctc":
                 scores = [
-                    score_texts(ctc[i], [first_pass[i]], ALPHABET).item() for i in rows
+                    max(score_texts(ctc[i], [first_pass[i]], ALPHABET).item(), LEAST)
+                    for i in rows
                 ]
             else:
                 scores = score_tokens(

@@ -9,7 +9,7 @@ import soundfile
 
 from spft.bin import new_domain, prepare_data
 from spft.data.corpora.mini import read_file, read_mini
-from spft.data.own_domain import Lexicon, read_sentences, read_spoken
+from spft.data.own_domain import Lexicon, read_lexicon, read_sentences, read_spoken
 from spft.errors import UserError
 from spft.search.phrases import Phrases
 
@@ -177,7 +177,9 @@ def test_recordings_and_transcripts_belong_together(tmp_path, change, words):
     (tmp_path / "a.wav").touch()
     (tmp_path / "a.txt").write_text("stop")
     (tmp_path / "b.OPUS").touch()
-    (tmp_path / "b.txt").write_text("go\non")
+    (tmp_path / "b.TXT").write_text("go\non")
+    (tmp_path / "._a.wav").touch()
+    (tmp_path / "._a.txt").write_bytes(b"\xb0\xff")
     assert [spoken.text for spoken in read_spoken(tmp_path)] == ["stop", "go on"]
     change(tmp_path)
     with pytest.raises(UserError, match=words):
@@ -242,7 +244,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
 
 
 def test_listed_names_are_looked_for_whether_the_text_has_them_or_not(
-    monkeypatch, files
+    monkeypatch, files, caplog
 ):
     with (files / "notes.txt").open("a") as stream:
         stream.writelines(f"take pill number {i} now\n" for i in range(60))
@@ -256,6 +258,11 @@ def test_listed_names_are_looked_for_whether_the_text_has_them_or_not(
     assert Phrases.of(files / "data/medical_text/train").phrases == [
         *("aspirin", "ibuprofen", "metamizole", "paracetamol", "paracetamol forte")
     ]
+    (recipe / "downloads/names.txt").write_text("\u674e\nibuprofen\n")
+    assert [name for name, _ in read_lexicon(recipe / "downloads/names.txt")] == [
+        "ibuprofen"
+    ]
+    assert "1 names without a word" in caplog.text
     (recipe / "downloads/names.txt").write_text("a\tdrug\ttoo many\n")
     with pytest.raises(UserError, match=r"names\.txt:1"):
         prepare_data.main()

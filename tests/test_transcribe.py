@@ -55,7 +55,7 @@ def test_long_audio_is_cut_at_its_pauses(recording):
     expected = [(4, 4 + seconds), (8 + seconds, 8 + 2 * seconds)]
     assert np.array(stretches) / 16000 == pytest.approx(np.array(expected), abs=0.6)
     assert split(waveform, longest=60) == [(stretches[0][0], stretches[1][1])]
-    assert split(waveform[: 3 * 16000]) == []
+    assert split(waveform[: 3 * 16000], longest=60) == []
 
 
 def test_cutting_leaves_torch_its_threads(recording):
@@ -63,7 +63,7 @@ def test_cutting_leaves_torch_its_threads(recording):
     torch.set_num_threads(2)
     sys.modules.pop("silero_vad", None)  # whose import sets one
     sys.modules.pop("silero_vad.model", None)
-    split(read_audio(recording[0]))
+    split(read_audio(recording[0]), longest=60)
     assert torch.get_num_threads() == 2
     torch.set_num_threads(threads)
 
@@ -101,7 +101,7 @@ def test_results_in_all_forms(recording, tmp_path, capsys):
 
 
 def test_files_folders_and_stdin(tmp_path, monkeypatch, capsys):
-    for name in ("a.wav", "sub/b.OGG", "c.txt"):
+    for name in ("a.wav", "._a.wav", "sub/b.OGG", "c.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     a, b = tmp_path / "a.wav", tmp_path / "sub/b.OGG"
@@ -154,6 +154,13 @@ def test_a_bad_recording_does_not_stop_the_others(
     twin.touch()
     monkeypatch.setattr("sys.argv", [*command, str(twin), "--out", str(tmp_path)])
     with pytest.raises(UserError, match="bad.flac: .*bad.wav has that name too"):
+        transcribe.main()
+    bad.with_suffix(".txt").write_text("what was said\n")
+    monkeypatch.setattr("sys.argv", [*command, "--out", str(tmp_path)])
+    with pytest.raises(UserError, match="bad.txt: is there already"):
+        transcribe.main()
+    monkeypatch.setattr("sys.argv", [*command, "--nbest", "2"])
+    with pytest.raises(UserError, match="--nbest: add --format json"):
         transcribe.main()
 
 

@@ -58,10 +58,12 @@ if ! installed; then
 fi
 
 if ! command -v sclite >/dev/null && [ ! -x /usr/lib/sctk/bin/sclite ]; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
-        { apt-get install -y -qq sctk || { apt-get update -qq &&
-            apt-get install -y -qq sctk; }; } >/dev/null 2>&1; then
-        echo "setup: installed sctk (sclite)" >&2
+    tried=.venv/sctk_tried # once: without a mirror of Debian it takes a minute
+    if [ ! -e "$tried" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+        echo "setup: apt-get install sctk (sclite)" >&2 && touch "$tried" &&
+        { timeout 60 apt-get install -y -qq sctk || { timeout 60 apt-get update -qq &&
+            timeout 60 apt-get install -y -qq sctk; }; } >/dev/null 2>&1; then
+        echo "setup: installed sctk" >&2
     else
         echo "setup: no sclite; our own scorer writes the same report" \
             "(to have it: apt-get install sctk)" >&2

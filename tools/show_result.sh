@@ -15,6 +15,7 @@ echo "# RESULTS"
 found=false
 for system in "${exp}"/*/*/; do
     system=${system%/}
+    [[ $system != *.old ]] || continue # of a training that is not at its end
     results=("${system}"/decode_*/*/score_wer/result.txt)
     if [ -e "${results[0]}" ]; then
         found=true

@@ -41,12 +41,18 @@ def build(asr):
     """The page around a :class:`spft.speech2text.Speech2Text`."""
     import gradio
 
+    from spft.data.audio import LONG_SECONDS, duration
     from spft.pack import BASE
 
     def compare(path: str | None, domains: list[str], names: str) -> str:
         if not path:
             raise gradio.Error("Record something or drop an audio file first.")
         try:
+            if duration(path) > LONG_SECONDS:
+                raise UserError(
+                    f"Longer than {LONG_SECONDS} s: cut it, or use "
+                    "spft.bin.transcribe, which cuts at pauses."
+                )
             found = {}
             for domain in sorted({*domains, BASE}, key=asr.domains.index):
                 asr.use(domain)

@@ -65,6 +65,7 @@ def main() -> None:
         made_of = {
             "config": asdict(config),
             "tune": [str(folder) for folder in tune],
+            "without": [str(file) for file in files if not file.exists()],
             "sha256": decodes.checksums(
                 model, external, sets, args.dump, [*files, *lists]
             ),

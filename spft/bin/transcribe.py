@@ -49,6 +49,8 @@ def positive(text: str) -> int:
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
+    if args.nbest > 1 and args.format != "json":
+        raise UserError("--nbest: add --format json, which has room for them")
     paths = list(find_audio(args.audio))
     if args.out:
         check_names(paths)
@@ -67,15 +69,19 @@ def main() -> None:
         found = pack.find(domain)  # before hours of the others
         if names and not found.phrases:
             raise UserError(f"--names: domain {domain!r} has no second pass")
+    several = len(domains) > 1
+    if args.out and not several:
+        keep_transcripts(paths, args.out, FORMATS[args.format])
     asr = Speech2Text(
         pack, domains[0], **{key: value for key, value in search.items() if value}
     )
+    if args.nbest > 1 and args.nbest > (beam := asr.recognizer.config.beam):
+        raise UserError(f"--nbest {args.nbest}: the search keeps {beam}; add --beam")
     failed: list[str] = []
     for domain in domains:
         asr.use(domain)
         if names:
             asr.add_names(names)
-        several = domain if len(domains) > 1 else None
         for path in paths:
             result = {"audio": str(path), "domain": domain}
             try:
@@ -84,7 +90,7 @@ def main() -> None:
                 failed.append(str(path))
                 print(f"error: {error}", file=sys.stderr)
                 continue
-            write(result, args.format, args.out, several)
+            write(result, args.format, args.out, domain if several else None)
     if failed:
         raise UserError(f"{len(set(failed))} of {len(paths)} recordings failed, above")
 
@@ -100,6 +106,17 @@ def check_names(paths: list[Path]) -> None:
             )
 
 
+def keep_transcripts(paths: list[Path], out: Path, suffix: str) -> None:
+    """Raise UserError if what stands beside a recording would be overwritten."""
+    for path in paths:
+        theirs = path.with_suffix(suffix)
+        if theirs.exists() and out.resolve() == path.parent.resolve():
+            raise UserError(
+                f"{theirs}: is there already, and may be what was said; give another "
+                "--out"
+            )
+
+
 def find_audio(names: Iterable[str]) -> Iterator[Path]:
     """The files that ``names`` stand for.
 
@@ -112,7 +129,8 @@ def find_audio(names: Iterable[str]) -> Iterator[Path]:
             lines = sys.stdin.read().splitlines()
             yield from find_audio(line for line in lines if line.strip())
         elif path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file())
+            # Not what is hidden: macOS leaves ._call.wav beside call.wav.
+            files = sorted(p for p in path.rglob("[!.]*") if p.is_file())
             found = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]
             known = " ".join(AUDIO_SUFFIXES)
             if not found:

@@ -65,7 +65,7 @@ def read_audio(path: str | Path, *, where: str | None = None) -> np.ndarray:
         with soundfile.SoundFile(file) as sound:
             promised, rate, channels = sound.frames, sound.samplerate, sound.channels
             samples = sound.read(dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise UserError(
             f"{place}: unreadable or truncated audio ({error}); fetch it again or "
             "convert it to 16 kHz FLAC"
@@ -125,5 +125,5 @@ def header(path: str | Path):
 
     try:
         return soundfile.info(str(path))
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise UserError(f"{path}: unreadable audio ({error}); fetch it again") from None

@@ -63,8 +63,9 @@ class Lexicon:
 
 
 def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines of ``entity`` or ``entity<TAB>type``."""
-    if path.suffix == ".csv":
+    """Lines of ``entity`` or ``entity<TAB>type``; what holds no word is left out."""
+    wordless = []
+    if path.suffix.lower() == ".csv":
         raise UserError(
             f"{path}: not commas but a tab goes between an entity and its type; write "
             "it so into a .tsv or .txt"
@@ -75,9 +76,15 @@ def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
             continue
         if "\t" in kind:
             raise UserError(f"{path}:{number}: more than an entity and its type")
-        if not normalize(text):
-            raise UserError(f"{path}:{number}: {text!r} holds no word; remove the line")
-        yield text, kind.strip() or UNTYPED
+        if normalize(text):
+            yield text, kind.strip() or UNTYPED
+        else:
+            wordless.append(f"{path}:{number}: {text.strip()!r}")
+    if wordless:
+        _log.warning(
+            f"{len(wordless)} names without a word that the models know are left out, "
+            f"the first at {wordless[0]}"
+        )
 
 
 def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
@@ -96,7 +103,7 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
 
             for entities in read_entities(path / "entities").values():
                 lexicon.add((entity.text, entity.type) for entity in entities)
-    elif path.suffix in (".jsonl", ".json"):
+    elif path.suffix.lower() in (".jsonl", ".json"):
         rows = []
         for where, row in read_jsonl(path, ("text",)):
             if not isinstance(row["text"], str):
@@ -112,7 +119,7 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
                     f"{json.dumps(row['entities'])}"
                 ) from error
             lexicon.add(entities)
-    elif path.suffix in (".csv", ".tsv"):
+    elif path.suffix.lower() in (".csv", ".tsv"):
         raise UserError(
             f"{path}: a table, whose other columns would be read as words; write its "
             "sentences alone into a .txt, one a line"
@@ -178,14 +185,15 @@ def read_spoken(path: Path) -> list[Spoken]:
         ]
     if not path.is_dir():
         raise UserError(f"{path}: no such folder")
-    transcripts = {file.stem: file for file in sorted(path.glob("*.txt"))}
+    files = sorted(path.glob("[!.]*"))  # macOS leaves ._call.txt beside call.txt
+    transcripts = {f.stem: f for f in files if f.suffix.lower() == ".txt"}
     if not transcripts:
         raise UserError(
             f"{path}: neither wav.scp nor transcripts there; put each recording's "
             "words into a .txt beside it"
         )
     recordings: dict[str, Path] = {}
-    for file in sorted(path.iterdir()):
+    for file in files:
         if file.suffix.lower() in AUDIO_SUFFIXES:
             if other := recordings.get(file.stem):
                 raise UserError(f"{file}: {other.name} has the same name; keep one")

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -169,7 +170,7 @@ def write_results(
 ) -> None:
     """Write the best hypotheses as Kaldi ``text`` and all as ``nbest.jsonl``.
 
-    Scores of earlier ones are removed.
+    Scores of earlier ones are removed, with their reports.
 
     Args:
         out: folder of a set.
@@ -177,6 +178,8 @@ def write_results(
         llm: whose tokens they are of.
     """
     (out / "score.json").unlink(missing_ok=True)
+    for report in ("score_wer", "score_entity"):
+        shutil.rmtree(out / report, ignore_errors=True)
     with atomic_write(out / "text") as stream:
         for utterance, nbest in sorted(results.items()):
             text = normalize(llm.decode(nbest[0].tokens)) if nbest else ""

@@ -85,12 +85,14 @@ def test_refuses_what_is_not_speech(tmp_path):
     soundfile.write(tmp_path / "nan.wav", nans, 16000, "FLOAT")
     (tmp_path / "empty.flac").write_bytes(b"")
     (tmp_path / "text.flac").write_text("not audio at all")
+    (tmp_path / "samples.raw").write_bytes(bytes(32000))
     for name, message in {
         "silence.wav": "non-speech: digital silence",
         "short.wav": "non-speech: 0.050 s is too short",
         "nan.wav": "not finite",
         "empty.flac": "empty audio file",
         "text.flac": "unreadable",
+        "samples.raw": "unreadable",
         "missing.flac": "no such audio file",
     }.items():
         with pytest.raises(UserError, match=rf"wav.scp:7: .*{name}: .*{message}"):

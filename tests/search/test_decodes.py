@@ -66,6 +66,8 @@ def test_what_a_decode_is_made_of(tmp_path):
     assert decodes.is_finished(out, made_of(), resume=True)
     assert not decodes.is_finished(out, made_of(beam=2), resume=True)
     assert not decodes.is_finished(out, made_of(), resume=False)
+    # What had no names.txt is another than what had one.
+    assert not decodes.is_finished(out, made_of() | {"without": []}, resume=True)
     (lm / "valid.loss.best.pth").write_text("others")
     assert not decodes.is_finished(out, made_of(), resume=True)
     plain = made_of()  # which asks no LM, whatever the rest of it was made of
