@@ -263,6 +263,9 @@ def test_listed_names_are_looked_for_whether_the_text_has_them_or_not(
         "ibuprofen"
     ]
     assert "1 names without a word" in caplog.text
+    (recipe / "downloads/names.txt").write_text("\u674e\n")
+    with pytest.raises(UserError, match=r"names\.txt:1: .* holds no word, nor does"):
+        list(read_lexicon(recipe / "downloads/names.txt"))
     (recipe / "downloads/names.txt").write_text("a\tdrug\ttoo many\n")
     with pytest.raises(UserError, match=r"names\.txt:1"):
         prepare_data.main()

@@ -63,8 +63,12 @@ class Lexicon:
 
 
 def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines of ``entity`` or ``entity<TAB>type``; what holds no word is left out."""
-    wordless = []
+    """Lines of ``entity`` or ``entity<TAB>type``; what holds no word is left out.
+
+    Raises:
+        UserError: no such file, a table of other columns, or no line holds a word.
+    """
+    known, wordless = 0, []
     if path.suffix.lower() == ".csv":
         raise UserError(
             f"{path}: not commas but a tab goes between an entity and its type; write "
@@ -77,9 +81,12 @@ def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
         if "\t" in kind:
             raise UserError(f"{path}:{number}: more than an entity and its type")
         if normalize(text):
+            known += 1
             yield text, kind.strip() or UNTYPED
         else:
             wordless.append(f"{path}:{number}: {text.strip()!r}")
+    if wordless and not known:
+        raise UserError(f"{wordless[0]} holds no word, nor does any other line")
     if wordless:
         _log.warning(
             f"{len(wordless)} names without a word that the models know are left out, "

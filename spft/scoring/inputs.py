@@ -77,8 +77,8 @@ def reference_entities(path: Path, refs: Transcripts | None) -> dict[str, list[E
     Raises:
         UserError: one has no words, no transcript, or is not what stands in its span.
     """
-    entities = {}
-    for utt, items in (annotated := read_entities(path)).items():
+    annotated, entities = read_entities(path), {}
+    for utt, items in annotated.items():
         where = annotated.where(utt)
         if refs is not None and utt not in refs:
             raise UserError(f"{where}: {utt!r} has no transcript; remove the line")
