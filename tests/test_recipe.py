@@ -15,7 +15,7 @@ import torch
 from spft.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-SYSTEMS = ("base", "no_prompt", "soft_prompt")
+SYSTEMS = ("base", "no_prompt", "soft_prompt", "noisy_text")
 
 
 def test_help_names_every_option_and_stage(recipe):
