@@ -8,8 +8,7 @@
 die() { echo "error: $*" >&2; exit 1; }
 
 list_options() { # list_options SCRIPT
-    sed -n '/^# Options/,/^$/s/^\([a-z_]*\)=\("[^"]*"\|[^ ]*\) *# \(.*\)/  --\1 \2\t\3/p' \
-        "$1" | expand -t 36
+    sed -n '/^# Options/,/^$/s/^\([a-z_]*\)=\("[^"]*"\|[^ ]*\) *# \(.*\)/  --\1 \2\t\3/p' "$1"
 }
 
 script=$1
@@ -19,7 +18,10 @@ while [ $# -gt 0 ]; do
         -h | --help)
             usage
             echo "Options and defaults:"
-            list_options "$script"
+            list_options "$script" | while IFS=$'\t' read -r option what; do
+                [ ${#option} -lt 36 ] || { echo "$option"; option=; }
+                printf '%-36s%s\n' "$option" "$what"
+            done
             exit
             ;;
     esac
@@ -28,7 +30,7 @@ while [ $# -gt 0 ]; do
         die "unknown option '$1'; $script --help lists them"
     fi
     [ $# -ge 2 ] || die "$1 needs a value"
-    choices=$(list_options "$script" | sed -n "s/^  --$given .* \[\([a-z|]*\)\].*/\1/p")
+    choices=$(list_options "$script" | sed -n "s/^  --$given .*\t\[\([a-z|]*\)\].*/\1/p")
     [[ -z $choices || $2 =~ ^($choices)$ ]] || die "$1 '$2': one of ${choices//|/, }"
     printf -v "$given" %s "$2"
     shift 2
