@@ -1,5 +1,6 @@
 """A tiny LLM, data set, stages and run, made once for all tests."""
 
+import functools
 import importlib
 import multiprocessing
 import os
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from spft import errors
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "conf" / "presets" / "tiny"
-# They look at one run of ``run.sh``, and write to the same folders.
+# They look at one run of ``run.sh``.
 RECIPE = ("test_recipe.py", "test_pages.py")
 
 SENTENCES = [
@@ -152,28 +154,57 @@ def train(command):
 
 
 @pytest.fixture(scope="session")
-def recipe():
-    """Runs ``run.sh``."""
+def checkout(tmp_path_factory):
+    """A copy of the repository, so that no run meets those of the user."""
+    folder = tmp_path_factory.mktemp("checkout") / "repository"
+    apart = {".git", ".venv", ".cache", "exp", "data", "dump"}
 
-    def run(*options):
+    def left_out(path, names):
+        return apart & {*names} if Path(path) == ROOT else {"__pycache__"}
+
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    for name in (".venv", ".cache"):  # packages and models
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def script(checkout):
+    """Runs a script of the repository in its copy."""
+
+    def run(name, *options, cwd=checkout):
         env = {k: v for k, v in os.environ.items() if k != "LIBRISPEECH"}
         return subprocess.run(
-            [str(ROOT / "run.sh"), *options],
-            cwd=ROOT, capture_output=True, text=True, env=env,
+            [checkout / name, *map(str, options)],
+            cwd=cwd, capture_output=True, text=True, env=env,
         )  # fmt: skip
 
     return run
 
 
 @pytest.fixture(scope="session")
-def tiny(recipe):
-    """`./run.sh --preset tiny`, all stages, and what stage 4 alone said before."""
-    for folder in ("exp", "data", "dump"):
-        shutil.rmtree(ROOT / folder / "tiny", ignore_errors=True)
-    missing = recipe("--preset", "tiny", "--stage", "4", "--stop_stage", "4")
+def recipe(script):
+    """Runs ``run.sh``."""
+    return functools.partial(script, "run.sh")
+
+
+class Run(NamedTuple):
+    """A run of all stages."""
+
+    exp: Path
+    data: Path
+    printed: str
+    unprepared: subprocess.CompletedProcess  # stage 4 before there was anything
+
+
+@pytest.fixture(scope="session")
+def tiny(recipe, checkout):
+    """``./run.sh --preset tiny``."""
+    unprepared = recipe("--preset", "tiny", "--stage", "4", "--stop_stage", "4")
     result = recipe("--preset", "tiny")
     assert result.returncode == 0, result.stderr[-3000:]
-    return result, missing
+    exp, data = (checkout / name / "tiny" for name in ("exp", "data"))
+    return Run(exp, data, result.stdout, unprepared)
 
 
 @pytest.fixture(scope="session")

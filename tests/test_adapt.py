@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from spft import attention
 from spft.adapt.abs_adapt import NoPrompt
+from spft.adapt.confusions import Confusions
 from spft.adapt.empty_prompt import EmptyPrompt
 from spft.adapt.noisy_text import NoisyText, corrupt
 from spft.adapt.soft_prompt import SoftPrompt
@@ -121,6 +122,21 @@ def test_noisy_text_without_noise_is_the_text(llm, texts):
     assert prefix.lengths.tolist() == lengths.tolist()
     n = int(lengths[0])
     torch.testing.assert_close(prefix.embeds[0, :n], llm.embed(ids[0, :n]))
+
+
+def test_noisy_text_misspells_as_was_learnt(llm, tmp_path):
+    path = tmp_path / "confusions.json"
+    Confusions.learn([("photo", "foto")] * 20).write(path)
+    noisy = NoisyText(llm, confusions=str(path))
+    batch = tokens(llm, ["photo"] * 100)
+    prefix = noisy(*batch, llm)
+    spellings = [llm.embed(torch.tensor(llm.encode(t))) for t in ("foto", "photo")]
+    counts = [0, 0]
+    for row, n in zip(prefix.embeds, prefix.lengths, strict=True):
+        found = [len(s) == n and torch.equal(s, row[:n]) for s in spellings]
+        counts[found.index(True)] += 1
+    # Of a rate drawn from 0 to 2, half is 1 and more, when each error is made.
+    assert 60 < counts[0] < 90
 
 
 def test_validation_hears_the_same_noise_each_time(llm, texts):

@@ -4,6 +4,7 @@ import jiwer
 import pytest
 
 from spft.adapt.confusions import SEEN, Confusions
+from spft.bin import learn_confusions
 from spft.errors import UserError
 
 # "ph" is always heard as "f", a double letter written as one; else nothing is wrong.
@@ -47,6 +48,21 @@ def test_errors_are_as_frequent_as_the_recognisers():
     confusions = Confusions.learn(zip(texts, heard, strict=True))
     drawn = [confusions.corrupt(text, 1.0, rng) for text in texts]
     assert jiwer.cer(texts, drawn) == pytest.approx(jiwer.cer(texts, heard), rel=0.15)
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    data, dump = tmp_path / "data" / "train", tmp_path / "dump"
+    for folder, name, column in ((data, "text", 0), (dump / "train", "first_pass", 1)):
+        folder.mkdir(parents=True)
+        lines = [f"u{i} {pair[column]}\n" for i, pair in enumerate(PAIRS)]
+        (folder / name).write_text("".join(lines))
+    out = tmp_path / "confusions.json"
+    command = ["x", "--data", str(data), "--dump", str(dump), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", command)
+    learn_confusions.main()
+    # Of 44 letters two "ph" are two errors each, "ll" is one.
+    assert "character error rate 0.114, " in capsys.readouterr().out
+    assert Confusions.read(out).corrupt("a graph", 1.0, random.Random(0)) == "a graf"
 
 
 def test_file(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import jiwer
 import numpy as np
@@ -9,6 +10,8 @@ from spft.bin import decode, extract_features
 from spft.errors import UserError
 from spft.scoring.dev_set import DevSet
 from spft.search.config import DecodeConfig
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_config_keys_that_nothing_reads(tmp_path):
@@ -49,7 +52,7 @@ def test_config_values_that_make_no_sense(tmp_path, line, fault):
 
 
 def test_the_shipped_configuration_states_the_defaults():
-    assert DecodeConfig.read("conf/decode.yaml") == DecodeConfig()
+    assert DecodeConfig.read(ROOT / "conf/decode.yaml") == DecodeConfig()
 
 
 def test_error_rate_on_dev(tmp_path):

@@ -156,9 +156,13 @@ def test_llms_whose_layers_have_another_name_compile_too(
 def test_empty_prefix_is_plain_text(llm, batch):
     text, lengths = batch
     empty = Prefix(torch.zeros(1, 0, llm.width), torch.tensor([0]))
-    got = llm(empty, text, lengths)
-    own = llm(empty.expand(len(text)), text, lengths)
-    torch.testing.assert_close(got, own, rtol=1e-5, atol=1e-5)
+    for prefix in (empty, empty.expand(len(text))):
+        for i, nll in enumerate(
+            llm(prefix, text, lengths).split((lengths + 1).tolist())
+        ):
+            ids = torch.tensor([[llm.bos, *text[i, : lengths[i]].tolist(), llm.eos]])
+            loss = llm.model(input_ids=ids, labels=ids).loss  # transformers' own
+            torch.testing.assert_close(nll.mean(), loss, rtol=1e-5, atol=1e-5)
 
 
 def test_prefix_left_padding_and_concatenation():

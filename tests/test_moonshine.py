@@ -15,7 +15,7 @@ from spft.data.normalize import normalize
 from spft.encoder.moonshine import Moonshine, _SilenceAtFirst
 from spft.pretrained import resolve
 
-CORPUS = Path("egs2/librispeech/asr1/downloads")
+CORPUS = Path(__file__).parents[1] / "egs2/librispeech/asr1/downloads"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """The two pages, in a headless browser; they want gradio, playwright and chromium."""
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EXP = ROOT / "exp" / "tiny"
+CONTENT = r"^const content = (.*);$"  # of the report, as JSON
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -39,16 +41,16 @@ def page(browser):
 
 
 @pytest.fixture(scope="module")
-def demo(tiny):
+def demo(tiny, checkout):
     """Address of the demo, of the pack of stage 9."""
     pytest.importorskip("gradio", reason="pip install gradio")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "spft.bin.demo", "--model", str(EXP / "pack.zip")]
+    pack = str(tiny.exp / "pack.zip")
     server = subprocess.Popen(
-        [*command, "--port", str(port)],
-        cwd=ROOT, env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"},
+        [sys.executable, "-m", "spft.bin.demo", "--model", pack, "--port", str(port)],
+        cwd=checkout, env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"},
     )  # fmt: skip
     for _ in range(240):
         with socket.socket() as probe:
@@ -83,7 +85,9 @@ def test_demo_compares_domains(page, demo):
 def test_report_works_offline(page, tiny):
     requests = []
     page.on("request", lambda request: requests.append(request.url))
-    page.goto((EXP / "report" / "index.html").as_uri())
+    report = tiny.exp / "report/index.html"
+    (content,) = re.findall(CONTENT, report.read_text(encoding="utf-8"), re.M)
+    page.goto(report.as_uri())
     assert [url for url in requests if url.startswith("http")] == []
     for domain in ("music", "chatbot"):
         page.get_by_role("button", name=domain).click()
@@ -99,7 +103,14 @@ def test_report_works_offline(page, tiny):
         page.locator("select", has_text="broken by adaptation").select_option(
             "broken by adaptation"
         )
-        shown = int(page.locator(".controls .note").inner_text().split()[0])
-        assert utterances.count() == shown
+        systems = {s["key"]: s for s in json.loads(content)[domain]["systems"]}
+        before, after = (
+            systems[page.locator(".controls select").nth(i).input_value()]["utterances"]
+            for i in (0, 1)
+        )
+        broken = [u for u in before if before[u]["errors"] < after[u]["errors"]]
+        assert page.locator(".utt .id").all_inner_texts() == broken
+        note = page.locator(".controls .note").inner_text()
+        assert note == f"{len(broken)} of {len(before)}"
         page.get_by_placeholder("find words").fill("no such word anywhere")
         assert utterances.count() == 0

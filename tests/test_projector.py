@@ -4,7 +4,13 @@ import torch
 
 from spft.errors import UserError
 from spft.llm import LLM
-from spft.projector.ctc import ALPHABET, CTCProjector, _spans, letter_spans
+from spft.projector.ctc import (
+    ALPHABET,
+    RESIDUAL_SCALE,
+    CTCProjector,
+    _spans,
+    letter_spans,
+)
 from spft.projector.stack import StackProjector
 
 
@@ -66,6 +72,27 @@ def test_the_prefix_spells_the_first_pass(llm):
     torch.testing.assert_close(prefix.embeds[0], llm.embed(torch.tensor(tokens)))
     with pytest.raises(UserError, match="reads a first pass"):
         projector(frames, lengths, llm)
+
+
+def test_each_token_is_corrected_by_the_frames_under_it(llm):
+    torch.manual_seed(0)
+    projector = CTCProjector(8, llm, hidden_size=16, first_pass=True).eval()
+    torch.nn.init.normal_(projector.residual.weight)
+    frames, lengths = torch.randn(1, 40, 8), torch.tensor([40])
+    string = "play the song"
+    prefix, _ = projector(frames, lengths, llm, first_pass=[string])
+    hidden = projector._hidden(frames, lengths)[0]
+    letters = letter_spans(projector.log_probs(frames, lengths)[0], string)
+    coded = llm.tokenizer(string, add_special_tokens=False, return_offsets_mapping=True)
+    pieces = [letters[a : max(b, a + 1)] for a, b in coded["offset_mapping"]]
+    assert len({(piece[0], piece[-1]) for piece in pieces}) > 3
+    for token, piece, embed in zip(
+        coded["input_ids"], pieces, prefix.embeds[0], strict=True
+    ):
+        frames_under = hidden[piece[0][0] : piece[-1][1]]
+        correction = RESIDUAL_SCALE * projector.residual(frames_under.mean(0))
+        expected = llm.embed(torch.tensor([token]))[0] + correction
+        torch.testing.assert_close(embed, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_ctc_loss_is_torchs_own_per_utterance(llm):

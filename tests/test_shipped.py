@@ -1,6 +1,7 @@
 """The shipped baseline on embedded speech: first pass, search and second pass."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from spft.adapt.confusions import Confusions
 from spft.bin import extract_features
 from spft.data.audio import read_audio
 from spft.data.speech import find_speech
@@ -19,8 +21,8 @@ from spft.search.config import DecodeConfig
 from spft.search.phrases import Phrases
 from spft.search.second_pass import SecondPass
 
-BASELINE = Path("egs2/librispeech/asr1/baseline")
-CORPUS = Path("egs2/librispeech/asr1/downloads")
+RECIPE = Path(__file__).parents[1] / "egs2/librispeech/asr1"
+BASELINE, CORPUS = RECIPE / "baseline", RECIPE / "downloads"
 CONFIG = DecodeConfig(beam=2, length_penalty=1.0)
 
 
@@ -69,6 +71,28 @@ def test_it_recognises(spoken, recognizer, found):
     for name in names:
         assert [h.tokens for h in again[name]] == [h.tokens for h in found[name]]
         assert again[name][0].score == pytest.approx(found[name][0].score, abs=1e-3)
+
+
+def test_its_llm_writes_by_itself(spoken, found):
+    """With no other judge, and no first pass among the hypotheses."""
+    texts, data, dump = spoken
+    config = replace(CONFIG, ctc_weight=0.0, first_pass_weight=0.0)
+    alone = Recognizer(BASELINE, config, {})
+    nbests = alone.decode(find_speech(data, dump), {})
+    assert all({"llm"} == {*h.parts} for nbest in nbests.values() for h in nbest)
+    best = alone.best_texts(nbests)
+    assert jiwer.wer([*texts.values()], [best[name] for name in texts]) < 0.1
+
+
+def test_its_table_of_confusions_misspells(spoken):
+    texts = [*spoken[0].values()]
+    confusions = Confusions.read(BASELINE / "confusions.json")
+    rng = random.Random(0)
+    rates = [
+        jiwer.cer(texts, [confusions.corrupt(text, scale, rng) for text in texts])
+        for scale in (0.0, 1.0, 3.0)
+    ]
+    assert rates[0] == 0 < rates[1] < 0.3 and rates[1] < rates[2]
 
 
 def test_a_first_pass_that_the_search_lost(spoken, recognizer, found, monkeypatch):

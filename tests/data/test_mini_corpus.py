@@ -16,7 +16,8 @@ from spft.errors import UserError
 
 RECIPES = Path(__file__).parents[2] / "egs2"
 COMMITTED = [
-    path.parent for path in sorted(RECIPES.glob("*/asr1/downloads/adapt.jsonl"))
+    path.parents[1]
+    for path in sorted(RECIPES.glob("*/asr1/downloads/source/corpus.yaml"))
 ]
 SIZES = {"adapt": 1800, "dev": 100, "test": 200}
 
