@@ -1,7 +1,10 @@
 """tools/cmd.sh: shards here and, through a stand-in for sbatch, as a Slurm array."""
 
 import os
+import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -25,18 +28,23 @@ done
 """
 
 
+def program(folder, name, script):
+    """Puts it before all others of its name; the environment that finds it."""
+    (folder / name).write_text(script)
+    (folder / name).chmod(0o755)
+    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
 @pytest.mark.parametrize("backend", ["local", "slurm"])
 def test_only_a_failed_shard_runs_again(backend, tmp_path):
     out, log = tmp_path / "out", tmp_path / "the JOB's log"
-    (tmp_path / "sbatch").write_text(SBATCH)
-    (tmp_path / "sbatch").chmod(0o755)
+    environment = program(tmp_path, "sbatch", SBATCH)
 
     def run():
         return subprocess.run(
             ["tools/cmd.sh", "--backend", backend, "--shards", "3", "--log",
              log, "--command", JOB.format(out=out)],
-            cwd=ROOT, capture_output=True, text=True,
-            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            cwd=ROOT, capture_output=True, text=True, env=environment,
         )  # fmt: skip
 
     first = run()
@@ -48,3 +56,41 @@ def test_only_a_failed_shard_runs_again(backend, tmp_path):
     assert sorted(out.read_text().split()) == ["1", "2", "2", "2", "3"]
     assert run().returncode == 0  # finished: a new call starts anew
     assert len(out.read_text().split()) == 8
+
+
+def test_a_stopped_call_cancels_its_array(tmp_path):
+    program(tmp_path, "sbatch", f"#!/bin/sh\necho $* >{tmp_path}/begun\nsleep 60\n")
+    cancelled = tmp_path / "cancelled"
+    script = f"#!/bin/sh\necho $* >>{cancelled}\n"
+    process = subprocess.Popen(
+        ["tools/cmd.sh", "--backend", "slurm", "--log", tmp_path / "log",
+         "--command", "true"],
+        cwd=ROOT, env=program(tmp_path, "scancel", script), start_new_session=True,
+    )  # fmt: skip
+    for _ in range(100):
+        if (tmp_path / "begun").exists():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+    (name,) = re.findall(r"--job-name (\S+)", (tmp_path / "begun").read_text())
+    assert cancelled.read_text() == f"--name {name}\n" * 2  # before and after
+
+
+def test_shards_share_out_the_gpus(tmp_path):
+    out = tmp_path / "out"
+    command = f"echo $JOB:$CUDA_VISIBLE_DEVICES >>{out}; sleep .2"
+    environment = program(tmp_path, "nvidia-smi", "#!/bin/sh\necho 0; echo 1; echo 2\n")
+    for visible, expected in ((None, {"0", "1", "2"}), ("2,5", {"2", "5"}), ("", {""})):
+        environment.pop("CUDA_VISIBLE_DEVICES", None)
+        if visible is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = visible
+        subprocess.run(
+            ["tools/cmd.sh", "--shards", "4", "--log", tmp_path / "log",
+             "--command", command],
+            cwd=ROOT, env=environment, check=True,
+        )  # fmt: skip
+        lines = [line.split(":") for line in out.read_text().splitlines()]
+        assert sorted(shard for shard, _ in lines) == ["1", "2", "3", "4"]
+        assert {gpu for _, gpu in lines} == expected
+        out.unlink()

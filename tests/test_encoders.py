@@ -1,13 +1,19 @@
 """Speech encoders of transformers, random and tiny, in a baseline trained for real."""
 
+import shutil
+
+import numpy as np
 import pytest
+import soundfile
 import torch
 from test_stages import PRESET
 from transformers import (
     AutoTokenizer,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
     WhisperConfig,
@@ -45,6 +51,12 @@ def folders(tmp_path_factory, tiny_llm):
     WavLMModel(wavlm).save_pretrained(root / "wavlm")
     features = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
     features.save_pretrained(root / "wavlm")
+    wav2vec2 = Wav2Vec2Config(
+        **SMALL, intermediate_size=32, conv_dim=[32] * 7,
+        num_conv_pos_embedding_groups=2, num_conv_pos_embeddings=16,
+    )  # fmt: skip
+    Wav2Vec2Model(wav2vec2).save_pretrained(root / "wav2vec2")
+    Wav2Vec2FeatureExtractor().save_pretrained(root / "wav2vec2")
     whisper = WhisperConfig(
         d_model=32,
         encoder_layers=1,
@@ -101,10 +113,48 @@ def test_batching_changes_nothing(folders, name, rate):
     )
 
 
-def test_audio_beyond_the_window(folders):
-    encoder = TransformersEncoder(str(folders / "whisper"))
-    with pytest.raises(UserError, match="over 3 s"):
-        encoder(torch.zeros(1, 64000), torch.tensor([64000]))
+def test_group_normalisation_hears_no_padding(folders):
+    encoder = TransformersEncoder(str(folders / "wav2vec2")).eval()
+    torch.manual_seed(0)
+    speech, lengths = torch.randn(2, 32000), torch.tensor([32000, 20000])
+    speech[1, 20000:] = 0
+    with torch.inference_mode():
+        together, sizes, _ = encoder(speech, lengths)
+        alone, size, _ = encoder(speech[1:, :20000], lengths[1:])
+    assert sizes[1] == size[0] == 62 and sizes[0] == together.shape[1] == 99
+    torch.testing.assert_close(together[1, :62], alone[0], atol=1e-5, rtol=1e-4)
+
+
+def test_audio_beyond_the_window(folders, caplog):
+    encoder = TransformersEncoder(str(folders / "whisper")).eval()
+    speech = torch.randn(1, 64000)
+    with torch.inference_mode():
+        frames, lengths, _ = encoder(speech, torch.tensor([64000]))
+        heard, _, _ = encoder(speech[:, :48000], torch.tensor([48000]))
+    assert "over 3 s" in caplog.text and lengths.tolist() == [150]
+    torch.testing.assert_close(frames, heard)
+
+
+def test_training_leaves_out_what_the_encoder_does_not_hear(
+    train, folders, tiny_data, tmp_path
+):
+    data = tmp_path / "long"
+    shutil.copytree(tiny_data / "paired", data)
+    noise = np.random.default_rng(0).normal(0, 0.1, 64000).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", noise, 16000)
+    for name, words in (("text", "a long one"), ("wav.scp", f"{tmp_path}/long.wav")):
+        with open(data / name, "a") as table:
+            table.write(f"spk-9 {words}\n")
+    preset = PRESET.parent / "large"
+    result = train(
+        preset / "baseline.yaml", data, tmp_path / "exp",
+        "--model", preset / "model.yaml", "--",
+        "--encoder_conf", f"name={folders / 'whisper'}",
+        "--llm_conf", f"name={folders / 'llama'}", "--max_epoch", "1",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert f"{data}: 1 utterances left out, longer than the encoder" in result.stderr
+    assert "spk-9" not in (tmp_path / "exp/shapes/train.txt").read_text()
 
 
 @pytest.mark.parametrize("encoder, llm", [("wavlm", "llama"), ("whisper", "qwen")])

@@ -5,7 +5,7 @@ set -euo pipefail
 # Options, with their defaults.
 backend=local      # local or slurm
 shards=1           # how many
-at_once=auto       # of them at the same time; auto: one a core here, all on Slurm
+at_once=auto       # of them at the same time; auto: one a GPU or core here, all on Slurm
 command=           # a shell's; $JOB in it is the shard's number, from 1
 log=               # folder of the shards' logs, <shard>.log
 tries=2            # a shard that fails is tried again, alone
@@ -23,9 +23,18 @@ TEXT
 . "$(dirname "$0")/parse_options.sh" "$0" "$@"
 [[ $backend =~ ^(local|slurm)$ ]] || die "--backend: local or slurm, not '$backend'"
 if [ -z "$command" ] || [ -z "$log" ]; then die "--command and --log are needed"; fi
+gpus=()
+if [ "$backend" = local ] && [ -n "${CUDA_VISIBLE_DEVICES-all}" ]; then # "": use none
+    mapfile -t gpus < <(tr ',' '\n' <<<"${CUDA_VISIBLE_DEVICES-$(nvidia-smi \
+        --query-gpu=index --format=csv,noheader 2>/dev/null || true)}" | grep . || true)
+fi
 if [ "$at_once" = auto ]; then
     at_once=$shards
-    if [ "$backend" = local ] && [ "$shards" -gt "$(nproc)" ]; then at_once=$(nproc); fi
+    if [ "$backend" = local ]; then
+        places=${#gpus[@]}
+        [ "$places" -gt 0 ] || places=$(nproc)
+        at_once=$((shards > places ? places : shards))
+    fi
 fi
 for number in "$shards" "$at_once" "$tries"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || die "--shards, --at_once, --tries: numbers from 1"
@@ -51,18 +60,30 @@ missing() { # the shards that are not done, one a line
     done
 }
 run_local() { # run_local SHARD…
+    # A process of xargs has one slot as long as it lives: its GPU.
     # shellcheck disable=SC2016  # expanded by the job
-    printf '%s\n' "$@" | log=$log command=$command xargs -P "$at_once" -n 1 bash -c \
-        'JOB=$1; { eval "$command"; } >"$log/$JOB.log" 2>&1 && touch "$log/$JOB.done"' - || true
+    printf '%s\n' "$@" | log=$log command=$command gpus=${gpus[*]} \
+        xargs -P "$at_once" --process-slot-var slot -n 1 bash -c \
+        'JOB=$1; read -ra gpus <<<"$gpus"
+        [ ${#gpus[@]} = 0 ] || export CUDA_VISIBLE_DEVICES=${gpus[slot % ${#gpus[@]}]}
+        { eval "$command"; } >"$log/$JOB.log" 2>&1 && touch "$log/$JOB.done"' - || true
 }
+if [ "$backend" = slurm ]; then # sbatch may be ended, and then its jobs go on
+    name=spft_$(realpath "$log" | cksum | cut -d ' ' -f 1)
+    end_array() { scancel --name "$name" 2>/dev/null || true; }
+    end_array # of a call that could not do so
+    trap end_array EXIT
+    trap 'exit 129' HUP && trap 'exit 130' INT && trap 'exit 143' TERM
+fi
 run_slurm() { # run_slurm SHARD…
     local list script
     list=$(IFS=,; echo "$*")
     # shellcheck disable=SC2016  # expanded by the job
     script='JOB=$SLURM_ARRAY_TASK_ID; { '$command'; } && touch '$(printf %q "$log")'/$JOB.done'
     # shellcheck disable=SC2086  # options
-    sbatch --wait --array "$list%$at_once" --job-name spft --output "$log/%a.log" \
-        $sbatch --wrap "$script" >&2 || true
+    sbatch --wait --array "$list%$at_once" --job-name "$name" --output "$log/%a.log" \
+        $sbatch --wrap "$script" >&2 &
+    wait $! || true
 }
 
 for ((try = 1; try <= tries; try++)); do

@@ -118,6 +118,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     """Call ESPnet's trainer; return a word on what was trained."""
     from spft.checkpoint import read_config
     from spft.data.speech import find_speech
+    from spft.encoder.encoders import longest_speech
     from spft.task import SpeechLLMTask
 
     data = {"train": args.train, "valid": args.valid}
@@ -125,7 +126,17 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     parser = SpeechLLMTask.get_parser()
     check_stage(stage, parser, args.config)
     check_criterion(stage, figures(stage, found, args.init), args.config)
-    command = ["--config", str(args.out / "stage.yaml"), "--output_dir", str(args.out)]
+    # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
+    power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
+    espnet = [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
+    command = ["--config", str(args.out / "stage.yaml")]
+    longest = None
+    if found["train"] and found["train"].kind == "sound":
+        model = vars(parser.parse_args(command + espnet))
+        if args.init:
+            model = read_config(args.init[0])
+        longest = longest_speech(model["encoder"], model["encoder_conf"])
+    command += ["--output_dir", str(args.out)]
     command += ["--seed", str(args.seed), "--resume", "true"]
     command += ["--num_workers", str(stage.get("num_workers", 0))]
     if args.init:
@@ -133,7 +144,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     for name, folder in data.items():
         text, shapes = folder / "text", args.out / "shapes" / f"{name}.txt"
         speech = found[name]
-        sentences = write_lengths(text, speech, shapes)
+        sentences = write_lengths(text, speech, shapes, longest)
         if speech:
             if speech.kind == "sound":
                 check_16khz_mono(folder / "wav.scp")
@@ -149,9 +160,7 @@ def train(args: argparse.Namespace, stage: dict) -> str:
             command += ["--multiple_iterator", "true"]
         command += [f"--{name}_data_path_and_name_and_type", f"{text},text,text"]
         command += [f"--{name}_shape_file", str(shapes)]
-    # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
-    power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
-    command += [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
+    command += espnet
     options = parser.parse_args(command)
     check_engine(options, args.launcher)
     inherited = {read_config(folder).get("adapt") for folder in args.init}
@@ -218,19 +227,36 @@ def merge_yaml(paths: list[str]) -> dict:
     return merged
 
 
-def write_lengths(text: Path, speech: "SpeechSource | None", out: Path) -> int:
+def write_lengths(
+    text: Path, speech: "SpeechSource | None", out: Path, longest: int | None = None
+) -> int:
     """Write the lengths to batch by; return how many utterances there are.
 
     Batches hold utterances of similar length: frames or samples of paired data, letters
-    of text. Empty transcripts were refused in stage 1.
+    of text. Empty transcripts were refused in stage 1. Speech of more than ``longest``
+    samples is left out: its end would be unheard, but in the transcript.
+
+    Raises:
+        UserError: nothing is left.
     """
-    count = 0
+    count = left_out = 0
     with open(text, encoding="utf-8") as lines, atomic_write(out) as stream:
         rows = (line.strip().split(maxsplit=1) for line in lines)
         lengths = ((utterance, len(words)) for utterance, words in rows)
         for utterance, length in speech.lengths.items() if speech else lengths:
+            if speech and longest and length > longest:
+                left_out += 1
+                continue
             stream.write(f"{utterance} {length}\n")
             count += 1
+        if left_out:
+            print(
+                f"{text.parent}: {left_out} utterances left out, longer than the encoder "
+                f"hears ({longest} samples)",
+                file=sys.stderr,
+            )
+        if not count:
+            raise UserError(f"{text.parent}: no utterance is left to train on")
     return count
 
 

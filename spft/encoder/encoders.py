@@ -1,12 +1,17 @@
 """Encoders of the model: cached frames, a transformers encoder, ESPnet's Conformer."""
 
+import logging
+
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from spft.data.audio import SAMPLE_RATE
 from spft.errors import UserError
 from spft.pretrained import loading
+
+_log = logging.getLogger(__name__)
 
 
 class CachedEncoder(AbsEncoder):
@@ -57,8 +62,10 @@ class TransformersEncoder(AbsEncoder):
             # Where the LLM computes in bfloat16, autocast brings this there too.
             model = AutoModel.from_pretrained(name, dtype=torch.float32)
         self.model = model.get_encoder() if model.config.is_encoder_decoder else model
-        # Whisper encodes windows of one length, in samples; the others any length.
-        self.window = getattr(self.features, "n_samples", None)
+        self.window = _window(self.features)
+        # Group normalisation sees the padding: such an utterance is encoded alone.
+        norm = getattr(self.model.config, "feat_extract_norm", None)
+        self.one_at_a_time = norm == "group"
 
     def output_size(self) -> int:
         """Width of the encoder's states."""
@@ -67,14 +74,25 @@ class TransformersEncoder(AbsEncoder):
     def forward(self, xs_pad: Tensor, ilens: Tensor, prev_states=None):
         """Encode ``[B, N]`` samples into ``[B, T, F]`` frames and their number.
 
-        Raises:
-            UserError: an utterance is longer than the encoder's window.
+        Of what is longer than the encoder's window the rest is not heard; a warning
+        says so.
         """
         _check_samples(xs_pad)
         if self.window and int(ilens.max()) > self.window:
             seconds = self.window / SAMPLE_RATE
-            raise UserError(f"audio of over {seconds:g} s: this encoder hears no more")
+            _log.warning("speech of over %g s: this encoder hears no more", seconds)
+            ilens = ilens.clamp(max=self.window)
         waves = [x[:n].cpu().numpy() for x, n in zip(xs_pad, ilens, strict=True)]
+        if self.one_at_a_time:
+            rows = [self._encode([wave], xs_pad.device)[0] for wave in waves]
+            lengths = torch.tensor([len(row) for row in rows], device=xs_pad.device)
+            return pad_sequence(rows, batch_first=True), lengths, None
+        frames = self._encode(waves, xs_pad.device)
+        samples = self.window or int(ilens.max())
+        lengths = (ilens * frames.shape[1] / samples).ceil().long()
+        return frames, lengths.clamp(max=frames.shape[1]), None
+
+    def _encode(self, waves: list, device: torch.device) -> Tensor:
         # Whisper's go through torch to NumPy, which knows no bfloat16.
         with torch.autocast("cpu", enabled=False):  # where they are computed
             inputs = self.features(
@@ -82,11 +100,28 @@ class TransformersEncoder(AbsEncoder):
                 sampling_rate=SAMPLE_RATE,
                 return_tensors="pt",
                 padding="max_length" if self.window else "longest",
-            ).to(xs_pad.device)
-        frames = self.model(**inputs).last_hidden_state
-        samples = self.window or int(ilens.max())
-        lengths = (ilens * frames.shape[1] / samples).ceil().long()
-        return frames, lengths.clamp(max=frames.shape[1]), None
+            ).to(device)
+        return self.model(**inputs).last_hidden_state
+
+
+def longest_speech(encoder: str, keys: dict) -> int | None:
+    """How many samples an encoder hears; None: any number.
+
+    Args:
+        encoder: as in a model's YAML.
+        keys: its ``encoder_conf``.
+    """
+    if encoder != "transformers":
+        return None
+    from transformers import AutoFeatureExtractor
+
+    with loading(f"encoder {keys['name']!r}", "encoder_conf"):
+        return _window(AutoFeatureExtractor.from_pretrained(keys["name"]))
+
+
+def _window(features) -> int | None:
+    # Whisper encodes windows of one length, in samples; the others any length.
+    return getattr(features, "n_samples", None)
 
 
 class FbankConformerEncoder(AbsEncoder):
