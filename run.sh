@@ -77,6 +77,10 @@ done
     die "--packed: '$packed' is neither base nor in --methods"
 [ "$keep_prompt" = false ] || [ "$stop_stage" -lt 9 ] ||
     die "--keep_prompt true: packs decode without it; add --stop_stage 8"
+[ "$keep_prompt" = false ] || [[ " $methods " = *" soft_prompt "* ]] ||
+    die "--keep_prompt true: none of --methods has a prompt; add soft_prompt"
+[[ -z $prompt_vectors || " $methods " =~ \ (soft|empty)_prompt\  ]] ||
+    die "--prompt_vectors: none of --methods has a prompt; add soft_prompt"
 [[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
 for number in "$ngpu" "$nj" "$spoken"; do
     [[ $number =~ ^(auto|[0-9]+)$ ]] ||
@@ -156,7 +160,9 @@ lock "$access" "$data" "$readers"
 . local/adapt.sh
 if [ "$launcher" = auto ]; then
     launcher=
-    [ "$ngpu" -le 1 ] || launcher="torchrun --standalone --nproc_per_node $ngpu"
+    threads=$((ngpu > 1 && OMP_NUM_THREADS > ngpu ? OMP_NUM_THREADS / ngpu : 1))
+    [ "$ngpu" -le 1 ] || launcher="env OMP_NUM_THREADS=$threads torchrun --standalone \
+        --nproc_per_node $ngpu"
 fi
 launch=()
 [ -z "$launcher" ] || launch=(--launcher "$launcher")

@@ -2,7 +2,7 @@
 # Stages 4 to 7 of run.sh, for one domain; it sources this.
 
 check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
-    local method set sets=() text=$data/$1_text
+    local method set sets=() text=$data/$1_text length
     if [ "$stop_stage" -ge 7 ] && [ "$encoder" = cached ]; then
         sets=("$1_dev" "$1_test" "${general}_test")
         [ "$fusion" = false ] || sets+=("${general}_dev")
@@ -26,13 +26,21 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
             fi
             ;;
         6) need "$text/train/text" 1 ;;
-        7)
-            for method in $methods; do
-                need "$exp/$1/$method/model.safetensors" 5
-            done
-            [ "$fusion" = false ] || need "$exp/$1/ngram/ngram.arpa" 6
-            ;;
+        7) [ "$fusion" = false ] || need "$exp/$1/ngram/ngram.arpa" 6 ;;
     esac
+    if [ "$stage" -ge 6 ] && [ "$stop_stage" -ge 7 ]; then
+        need "$exp/baseline/model.safetensors" 3
+        for method in $methods; do
+            [ -e "$exp/$1/$method/model.safetensors" ] || die "$exp/$1/$method: not tuned;" \
+                "do so with --stage 5 --stop_stage 5, or leave it out of --methods"
+        done
+    fi
+    if [ "$stage" -gt 4 ] && [ -n "$prompt_vectors" ] && uses soft_prompt; then
+        length=$(python -m spft.bin.show_config "$exp/$1/prompt/config.yaml" \
+            adapt_conf.length --default 30)
+        [ "$length" = "$prompt_vectors" ] || die "--prompt_vectors $prompt_vectors:" \
+            "$exp/$1/prompt has $length; begin at --stage 4"
+    fi
 }
 
 config_of() { # config_of METHOD: by which stage 5 tunes it
@@ -63,6 +71,9 @@ check_configurations() { # of all stages to run and all domains, before the firs
         fi
         if runs 7; then options+=(--decode "$(conf decode.yaml "$domain")"); fi
     done
+    if [ "$stage" -le 5 ] && [ "$preset" != tiny ]; then # tiny's LLM is made in stage 2
+        options+=(--model "$(conf model.yaml)")
+    fi
     [ ${#options[@]} -eq 0 ] || job python -m spft.bin.check_config "${options[@]}"
 }
 

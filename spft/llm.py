@@ -50,6 +50,41 @@ def fast_dtype() -> torch.dtype:
     return torch.bfloat16 if has else torch.float32
 
 
+def lora_config(keys: dict):
+    """The ``peft.LoraConfig`` of ``llm_conf: lora``.
+
+    Raises:
+        UserError: peft does not take the keys.
+    """
+    from peft import LoraConfig
+
+    try:
+        return LoraConfig(**keys)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"llm_conf: lora: {error}") from error
+
+
+def refuse_scaled_logits(config, name: str) -> None:
+    """Refuse an LLM whose logits are not those of its output layer alone.
+
+    Losses here are; what stands behind it would make training and search differ.
+
+    Args:
+        config: transformers', of the LLM.
+        name: of the LLM.
+
+    Raises:
+        UserError: it scales or caps them.
+    """
+    config = config.get_text_config()
+    for key in SCALED_LOGITS:
+        if getattr(config, key, None) not in (None, 1):
+            raise UserError(
+                f"LLM {name!r} scales its logits ({key}: {getattr(config, key)}), "
+                "which this project cannot do; choose another LLM"
+            )
+
+
 class LLM(nn.Module):
     """Decode text after a :class:`Prefix`.
 
@@ -103,17 +138,13 @@ class LLM(nn.Module):
             self.model = AutoModelForCausalLM.from_pretrained(
                 path, dtype=weights, **options
             )
-        self._refuse_scaled_logits(name)
+        refuse_scaled_logits(self.model.config, name)
         attention.enable(self.model)
         self.model.requires_grad_(False)
         if lora is not None:
-            from peft import LoraConfig, inject_adapter_in_model
+            from peft import inject_adapter_in_model
 
-            try:
-                lora_config = LoraConfig(**lora)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"llm_conf: lora: {error}") from error
-            inject_adapter_in_model(lora_config, self.model)
+            inject_adapter_in_model(lora_config(lora), self.model)
             for name, parameter in self.model.named_parameters():
                 if "lora_" in name:  # small steps would be lost in bfloat16
                     parameter.data = parameter.data.float()
@@ -126,17 +157,6 @@ class LLM(nn.Module):
         self.eos = self.tokenizer.eos_token_id
         bos = self.tokenizer.bos_token_id
         self.bos = self.eos if bos is None else bos
-
-    def _refuse_scaled_logits(self, name: str) -> None:
-        # Losses are those of the output layer alone; what stands behind it there would
-        # make training and search differ.
-        config = self.model.config.get_text_config()
-        for key in SCALED_LOGITS:
-            if getattr(config, key, None) not in (None, 1):
-                raise UserError(
-                    f"LLM {name!r} scales its logits ({key}: {getattr(config, key)}), "
-                    "which this project cannot do; choose another LLM"
-                )
 
     @torch.no_grad()
     def table(self) -> Tensor:
@@ -182,6 +202,12 @@ class LLM(nn.Module):
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         return [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
+
+    @property
+    def window(self) -> int | None:
+        """To how many positions some layers attend at most; None: to all."""
+        config = self.model.config.get_text_config()
+        return getattr(config, "sliding_window", None)
 
     @property
     def width(self) -> int:
@@ -298,9 +324,7 @@ class LLM(nn.Module):
 
     def _may_pack(self) -> bool:
         # A window counts positions in the row, not those of the sentence.
-        config = self.model.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
-        return self.device.type != "cpu" and not window
+        return self.device.type != "cpu" and not self.window
 
     def _compile(self) -> None:
         self.compile_layers = False  # once

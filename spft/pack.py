@@ -198,14 +198,14 @@ def describe(name: str) -> dict[str, str]:
 def checksum(name: str) -> str:
     """sha256 over the weights and the tokenizer of a pretrained model."""
     folder = _folder(name)
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = [*folder.glob("*.safetensors")] or [*folder.glob("pytorch_model*.bin")]
     if not weights:
         raise UserError(
-            f"{name}: no *.safetensors, without which nobody could tell whether a pack "
-            "fits it; save the model in that form"
+            f"{name}: neither *.safetensors nor pytorch_model*.bin, without which "
+            "nobody could tell whether a pack fits it"
         )
     digest = hashlib.sha256()
-    for path in [*weights, *sorted(folder.glob("tokenizer.*"))]:
+    for path in [*sorted(weights), *sorted(folder.glob("tokenizer.*"))]:
         digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()
 
@@ -221,9 +221,13 @@ def _folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    patterns = ["*.safetensors", "tokenizer*", "README.md"]
+    patterns = ["tokenizer*", "README.md"]
     try:
-        return Path(snapshot_download(folder, allow_patterns=patterns))
+        for weights in ("*.safetensors", "pytorch_model*.bin"):
+            found = snapshot_download(folder, allow_patterns=[weights, *patterns])
+            if list(Path(found).glob(weights)):
+                break
+        return Path(found)
     except HFValidationError:
         raise UserError(f"{name}: no such folder; the LLM was there once") from None
 

@@ -262,6 +262,9 @@ class Recognizer:
         ]
         if config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):
             prefix = Prefix.concat(self.model.adapt.prefix(), prefix)
+        if window := self.llm.window:  # where a hypothesis that babbles ends, too
+            room = max(1, window - prefix.embeds.shape[1])
+            limits = [min(limit, room) for limit in limits]
         return prefix, limits
 
     def prefixes(self, speech: SpeechSource, names: list[str]) -> list[Prefix]:

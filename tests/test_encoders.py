@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 from test_stages import PRESET
 from transformers import (
     AutoTokenizer,
+    Gemma2Config,
     Qwen2Config,
     Qwen2ForCausalLM,
     Wav2Vec2Config,
@@ -21,6 +23,7 @@ from transformers import (
     WhisperModel,
 )
 
+from spft.bin import check_config
 from spft.data.speech import find_speech
 from spft.encoder.encoders import (
     CachedEncoder,
@@ -153,7 +156,7 @@ def test_training_leaves_out_what_the_encoder_does_not_hear(
         "--llm_conf", f"name={folders / 'llama'}", "--max_epoch", "1",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert f"{data}: 1 utterances left out, longer than the encoder" in result.stderr
+    assert f"{data}: 1 utterances left out, of more than the 48000 " in result.stderr
     assert "spk-9" not in (tmp_path / "exp/shapes/train.txt").read_text()
 
 
@@ -208,3 +211,41 @@ def test_a_checkpoint_in_half_precision(folders, tmp_path):
     encoder = TransformersEncoder(str(tmp_path))
     frames, lengths, _ = encoder(torch.zeros(1, 16000), torch.tensor([16000]))
     assert frames.dtype == torch.float32 and lengths.tolist() == [50]
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({}, None),
+        ({"encoder_conf": {"name": "/no/where"}}, "encoder '/no/where' cannot be loaded"),
+        ({"encoder_conf": {}}, "encoder_conf: no name"),
+        ({"projector": None}, "no projector"),
+        ({"llm_conf": {"name": ""}}, "llm_conf: no name"),
+        ({"llm_conf": {"name": "/no/where"}}, "LLM '/no/where' cannot be loaded"),
+        ({"llm_conf": {"lora": {"rank": 4}}}, "lora: .*'rank'"),
+        ({"llm_conf": {"name": "gemma2"}}, "scales its logits"),
+        ({"llm_conf": {"lora": None}}, "decoder.yaml: trainable: lora_, which"),
+    ],
+)
+def test_models_are_looked_at_before_stage_1(
+    folders, tmp_path, monkeypatch, changed, message
+):
+    keys = yaml.safe_load((PRESET.parent / "large/model.yaml").read_text())
+    keys["encoder_conf"]["name"] = "whisper"
+    keys["llm_conf"]["name"] = "qwen"
+    for key, value in changed.items():
+        keys[key] = {**keys[key], **value} if value else value
+    gemma2 = folders / "gemma2"
+    if not gemma2.exists():
+        shutil.copytree(folders / "qwen", gemma2)
+        Gemma2Config().save_pretrained(gemma2)
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(keys))
+    monkeypatch.chdir(folders)
+    decoder = PRESET.parents[1] / "decoder.yaml"
+    command = ["x", "--model", tmp_path / "model.yaml", "--stages", decoder]
+    monkeypatch.setattr("sys.argv", [str(word) for word in command])
+    if message is None:
+        check_config.main()
+        return
+    with pytest.raises(UserError, match=message):
+        check_config.main()

@@ -84,6 +84,16 @@ def test_recordings_become_dev_and_test(monkeypatch, files, capsys):
     assert "1 taken out" in capsys.readouterr().out
 
 
+def test_recordings_in_folders(files):
+    day = files / "recordings/day 1"
+    day.mkdir()
+    for suffix in ("wav", "txt"):
+        shutil.move(files / f"recordings/call 1.{suffix}", day)
+        shutil.copy(files / f"recordings/call 2.{suffix}", day)
+    ids = [spoken.id for spoken in read_spoken(files / "recordings")]
+    assert sorted(ids) == ["call_0", "call_2", "call_3", "day_1_call_1", "day_1_call_2"]
+
+
 def test_a_sentence_by_several_speakers_stays_on_one_side(monkeypatch, files):
     spoken = files / "recordings"
     for i, words in enumerate(["when do i take it", "no"] * 3):
@@ -223,7 +233,13 @@ def test_other_forms_of_text(files, caplog):
         (["--test", "recordings", "--synthesize", "3"], "not both"),
         (["--synthesize", "1", "--dev", "recordings"], "--dev needs --test"),
         (["--test", "empty"], "neither wav.scp nor transcripts"),
-        (["--test", "none"], "call.txt: no recording of that name"),
+        (["--test", "none"], "call.txt: no recording .*; so with 1 more"),
+        (["--test", "mute"], "a.wav: no a.txt with its words beside it"),
+        (
+            ["--text", "none", "--test", "recordings"],
+            "none: a folder without the table",
+        ),
+        (["--text", "table.txt", "--test", "recordings"], "table.txt:2: a tab inside"),
         (["--synthesize", "0"], "--synthesize 0: a number from 1"),
         (["--entities", "list.csv", "--test", "recordings"], "not commas but a tab"),
         (["--entities", "list.txt", "--test", "recordings"], "list.txt:1: more than"),
@@ -234,7 +250,11 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
 ):
     (files / "empty").mkdir()
     (files / "none").mkdir()
-    (files / "none" / "call.txt").write_text("hello")
+    for name in ("call", "later"):
+        (files / "none" / f"{name}.txt").write_text("hello")
+    shutil.copytree(files / "recordings", files / "mute")
+    shutil.copy(files / "recordings/call 1.wav", files / "mute/a.wav")
+    (files / "table.txt").write_text("take two\n12\ttake three\n")
     (files / "list.csv").write_text("aspirin,drug\n")
     (files / "list.txt").write_text("aspirin\tdrug\tpain\n")
     monkeypatch.chdir(files)

@@ -59,6 +59,11 @@ def test_every_method_has_a_row_in_the_report():
         (["--preset", ""], ["no preset"]),
         (["--domains", "../egs2/music"], ["no recipe"]),
         (["--max_epoch", "none"], ["--max_epoch"]),
+        (
+            ["--keep_prompt", "true", "--stop_stage", "8", "--methods", "no_prompt"],
+            ["--keep_prompt true", "add soft_prompt"],
+        ),
+        (["--prompt_vectors", "5", "--methods", "tts"], ["add soft_prompt"]),
         (["--resume", "yes"], ["--resume", "one of true, false"]),
         (["--domains", "unheard"], ["egs2/unheard"]),
     ],
@@ -321,7 +326,7 @@ def test_stages_5_to_7_alone(recipe, tiny):
     for folder in ("ngram", "base", "soft_prompt"):
         assert f"finished already: exp/tiny/music/{folder}" in result.stderr
     # Another search: the LMs stay, the decodes do not.
-    result = recipe(*part, "--keep_prompt", "true", "--methods", "")
+    result = recipe(*part, "--keep_prompt", "true", "--methods", "soft_prompt")
     assert result.returncode == 0, result.stderr[-3000:]
     finished = re.findall(r"finished already: (\S+)", result.stderr)
     assert finished == ["exp/tiny/music/ngram"]

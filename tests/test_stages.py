@@ -309,6 +309,20 @@ def test_only_trained_tensors_are_saved(stages):
     )
 
 
+def test_an_attention_window_ends_hypotheses(stages, tiny_data):
+    """At the window, where else the search would end in an error."""
+    from spft.data.speech import find_speech
+
+    recognizer = Recognizer(stages / "soft", DecodeConfig(), {})
+    speech = find_speech(tiny_data / "paired", Path("none"))
+    frames = recognizer.encode([speech.load(u) for u in speech.lengths])
+    prefix, free = recognizer.prefix(*frames)
+    width = prefix.embeds.shape[1]
+    recognizer.llm.model.config.sliding_window = width + 12
+    assert recognizer.prefix(*frames)[1] == [min(limit, 12) for limit in free]
+    assert max(free) > 12
+
+
 def test_keeping_the_prompt_changes_what_the_decoder_sees(stages, tiny_data):
     from spft.data.speech import find_speech
 

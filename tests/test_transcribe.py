@@ -261,7 +261,7 @@ def test_domains_of_a_pack_share_an_llm(tmp_path):
         (domains[name].model / "config.yaml").write_text(json.dumps(config))
         tensors = {key: torch.zeros(1), f"adapt.{name}": torch.zeros(1)}
         save_file(tensors, domains[name].model / "model.safetensors")
-    with pytest.raises(UserError, match="model: no .*safetensors"):
+    with pytest.raises(UserError, match="model: neither .*safetensors"):
         pack.write_pack(domains, DecodeConfig(), tmp_path / "pack.zip")
     (model / "model.safetensors").write_bytes(b"weights")
     with pytest.raises(UserError, match="base: other parts were trained than of music"):

@@ -1,7 +1,7 @@
 """Check configurations before anything is trained, which may take hours.
 
-python -m spft.bin.check_config --stages conf/prompt.yaml --lm conf/lm.yaml \
-    --decode conf/decode.yaml
+python -m spft.bin.check_config --model conf/presets/large/model.yaml \
+    --stages conf/prompt.yaml --lm conf/lm.yaml --decode conf/decode.yaml
 """
 
 import argparse
@@ -15,6 +15,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("stages", "lm", "decode"):
         parser.add_argument(f"--{name}", nargs="+", action="extend", default=[])
+    parser.add_argument("--model", help="YAML of the architecture")
     return parser
 
 
@@ -25,6 +26,11 @@ def main() -> None:
     args = get_parser().parse_args()
     for path in dict.fromkeys(args.decode):
         DecodeConfig.read(path)
+    lora = True
+    if args.model:
+        keys = read_yaml(args.model)
+        check_model(keys, args.model)
+        lora = keys["llm_conf"].get("lora")
     if not args.stages + args.lm:
         return
     from espnet2.tasks.lm import LMTask
@@ -34,12 +40,45 @@ def main() -> None:
 
     parser = SpeechLLMTask.get_parser()
     for path in dict.fromkeys(args.stages):
-        check_stage(read_yaml(path), parser, path)
+        keys = read_yaml(path)
+        check_stage(keys, parser, path)
+        if not lora and any("lora_" in str(name) for name in keys["trainable"]):
+            raise UserError(
+                f"{path}: trainable: lora_, which {args.model} has not; to tune all of "
+                f"the LLM, put a copy of the file with ['^llm\\.'] beside {args.model}"
+            )
     parser = LMTask.get_parser()
     for path in dict.fromkeys(args.lm):
         keys = read_yaml(path)
         check_keys(keys, parser, path)
         check_lm(keys, path)
+
+
+def check_model(keys: dict, path: str) -> None:
+    """Refuse pretrained models that are not there, or that this project cannot use.
+
+    Raises:
+        UserError: naming the key, before the hours that the stages before may take.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    from spft.encoder.encoders import longest_speech
+    from spft.llm import lora_config, refuse_scaled_logits
+    from spft.pretrained import MODELS, loading
+
+    llm = keys.get("llm_conf") or {}
+    if missing := [k for k in ("encoder", "projector", "llm_conf") if not keys.get(k)]:
+        raise UserError(f"{path}: no {missing[0]}")
+    if not llm.get("name"):
+        raise UserError(f"{path}: llm_conf: no name; a hub's or a folder's is needed")
+    if llm.get("lora"):
+        lora_config(llm["lora"])
+    longest_speech(keys["encoder"], keys.get("encoder_conf") or {})
+    if (name := llm["name"]) not in MODELS:
+        with loading(f"LLM {name!r}", f"{path}: llm_conf"):
+            AutoTokenizer.from_pretrained(name)
+            config = AutoConfig.from_pretrained(name)
+        refuse_scaled_logits(config, name)
 
 
 def check_lm(keys: dict, path: str) -> None:

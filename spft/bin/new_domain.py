@@ -105,6 +105,7 @@ def main() -> None:
     print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
           f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "
           f"test; {entities} entities in these")  # fmt: skip
+    print("the text is read so: " + " / ".join(f"'{text[:60]}'" for text in kept[:3]))
 
 
 def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]:

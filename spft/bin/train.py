@@ -251,8 +251,8 @@ def write_lengths(
             count += 1
         if left_out:
             print(
-                f"{text.parent}: {left_out} utterances left out, longer than the encoder "
-                f"hears ({longest} samples)",
+                f"{text.parent}: {left_out} utterances left out, of more than the "
+                f"{longest} samples that the encoder hears",
                 file=sys.stderr,
             )
         if not count:

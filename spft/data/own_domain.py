@@ -2,7 +2,8 @@
 
 Text is a file of plain sentences, one a line; JSON lines with ``text`` and perhaps
 ``entities``; or a Kaldi directory. Test audio is a Kaldi directory, or a folder of
-audio files with each one's transcript in ``<name>.txt`` beside it.
+audio files, also in folders of its own, with each one's transcript in ``<name>.txt``
+beside it.
 """
 
 import json
@@ -104,6 +105,11 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
         UserError: no such file, malformed line, or no sentence in it.
     """
     if path.is_dir():
+        if not (path / "text").exists():
+            raise UserError(
+                f"{path}: a folder without the table text, so no Kaldi directory; give "
+                "one file of sentences"
+            )
         rows = list(read_table(path / "text", check_sorted=False).values())
         if (path / "entities").exists():
             from spft.data.entities import read_entities
@@ -137,7 +143,13 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
             "its folder, or rename a file of plain sentences"
         )
     else:
-        rows = read_lines(path)
+        rows = list(read_lines(path))
+        for number, row in enumerate(rows, 1):
+            if "\t" in row.strip():
+                raise UserError(
+                    f"{path}:{number}: a tab inside the line: a table's other columns "
+                    "would be read as words; leave its sentences alone in the file"
+                )
     sentences, wordless = {}, []
     for row in rows:
         if text := normalize(row):
@@ -192,33 +204,39 @@ def read_spoken(path: Path) -> list[Spoken]:
         ]
     if not path.is_dir():
         raise UserError(f"{path}: no such folder")
-    files = sorted(path.glob("[!.]*"))  # macOS leaves ._call.txt beside call.txt
-    transcripts = {f.stem: f for f in files if f.suffix.lower() == ".txt"}
+    transcripts: dict[str, Path] = {}
+    recordings: dict[str, Path] = {}
+    for file in sorted(path.rglob("[!.]*")):  # macOS leaves ._call.txt beside call.txt
+        name = str(file.relative_to(path).with_suffix(""))
+        if file.suffix.lower() == ".txt":
+            transcripts[name] = file
+        elif file.suffix.lower() in AUDIO_SUFFIXES:
+            if other := recordings.get(name):
+                raise UserError(f"{file}: {other.name} has the same name; keep one")
+            recordings[name] = file
     if not transcripts:
         raise UserError(
             f"{path}: neither wav.scp nor transcripts there; put each recording's "
             "words into a .txt beside it"
         )
-    recordings: dict[str, Path] = {}
-    for file in files:
-        if file.suffix.lower() in AUDIO_SUFFIXES:
-            if other := recordings.get(file.stem):
-                raise UserError(f"{file}: {other.name} has the same name; keep one")
-            recordings[file.stem] = file
-    for name in transcripts.keys() ^ recordings.keys():
-        if name in transcripts:
-            raise UserError(
-                f"{transcripts[name]}: no recording of that name beside it (of "
-                f"{' '.join(AUDIO_SUFFIXES)}; convert others)"
-            )
+    if silent := sorted(transcripts.keys() - recordings.keys()):
         raise UserError(
-            f"{recordings[name]}: no {name}.txt with its words beside it; add it, or "
-            "take the recording out"
+            f"{transcripts[silent[0]]}: no recording of that name beside it "
+            f"({' '.join(AUDIO_SUFFIXES)}; convert others){_more(silent)}"
+        )
+    if mute := sorted(recordings.keys() - transcripts.keys()):
+        raise UserError(
+            f"{recordings[mute[0]]}: no {Path(mute[0]).name}.txt with its words beside "
+            f"it; add it, or take the recording out{_more(mute)}"
         )
     return [
         _spoken(name, " ".join(read_lines(file)), name, recordings[name], str(file))
         for name, file in transcripts.items()
     ]
+
+
+def _more(names: list[str]) -> str:
+    return f"; so with {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _spoken(

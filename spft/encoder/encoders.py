@@ -110,11 +110,16 @@ def longest_speech(encoder: str, keys: dict) -> int | None:
     Args:
         encoder: as in a model's YAML.
         keys: its ``encoder_conf``.
+
+    Raises:
+        UserError: the encoder is not there.
     """
     if encoder != "transformers":
         return None
     from transformers import AutoFeatureExtractor
 
+    if not keys.get("name"):
+        raise UserError("encoder_conf: no name; a hub's or a folder's is needed")
     with loading(f"encoder {keys['name']!r}", "encoder_conf"):
         return _window(AutoFeatureExtractor.from_pretrained(keys["name"]))
 
