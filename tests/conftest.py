@@ -153,39 +153,38 @@ def train(command):
     return run
 
 
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory):
-    """A copy of the repository, so that no run meets those of the user."""
-    folder = tmp_path_factory.mktemp("checkout") / "repository"
-    apart = {".git", ".venv", ".cache", "exp", "data", "dump"}
+class Checkout:
+    """A copy of the repository, whose runs meet none of the user's."""
 
-    def left_out(path, names):
-        return apart & {*names} if Path(path) == ROOT else {"__pycache__"}
+    def __init__(self, folder):
+        apart = {".git", ".venv", ".cache", "exp", "data", "dump"}
 
-    shutil.copytree(ROOT, folder, ignore=left_out)
-    for name in (".venv", ".cache"):  # packages and models
-        (folder / name).symlink_to(ROOT / name)
-    return folder
+        def left_out(path, names):
+            return apart & {*names} if Path(path) == ROOT else {"__pycache__"}
 
+        shutil.copytree(ROOT, folder, ignore=left_out)
+        for name in (".venv", ".cache"):  # packages and models
+            (folder / name).symlink_to(ROOT / name)
+        self.folder = folder
 
-@pytest.fixture(scope="session")
-def script(checkout):
-    """Runs a script of the repository in its copy."""
-
-    def run(name, *options, cwd=checkout):
+    def run(self, script, *options, cwd=None):
+        """Run one of its scripts."""
         env = {k: v for k, v in os.environ.items() if k != "LIBRISPEECH"}
         return subprocess.run(
-            [checkout / name, *map(str, options)],
-            cwd=cwd, capture_output=True, text=True, env=env,
+            [self.folder / script, *map(str, options)],
+            cwd=cwd or self.folder, capture_output=True, text=True, env=env,
         )  # fmt: skip
-
-    return run
 
 
 @pytest.fixture(scope="session")
-def recipe(script):
+def checkout(tmp_path_factory):
+    return Checkout(tmp_path_factory.mktemp("checkout") / "repository")
+
+
+@pytest.fixture(scope="session")
+def recipe(checkout):
     """Runs ``run.sh``."""
-    return functools.partial(script, "run.sh")
+    return functools.partial(checkout.run, "run.sh")
 
 
 class Run(NamedTuple):
@@ -203,7 +202,7 @@ def tiny(recipe, checkout):
     unprepared = recipe("--preset", "tiny", "--stage", "4", "--stop_stage", "4")
     result = recipe("--preset", "tiny")
     assert result.returncode == 0, result.stderr[-3000:]
-    exp, data = (checkout / name / "tiny" for name in ("exp", "data"))
+    exp, data = (checkout.folder / name / "tiny" for name in ("exp", "data"))
     return Run(exp, data, result.stdout, unprepared)
 
 

@@ -217,7 +217,10 @@ def test_a_checkpoint_in_half_precision(folders, tmp_path):
     "changed, message",
     [
         ({}, None),
-        ({"encoder_conf": {"name": "/no/where"}}, "encoder '/no/where' cannot be loaded"),
+        (
+            {"encoder_conf": {"name": "/no/where"}},
+            "encoder '/no/where' cannot be loaded",
+        ),
         ({"encoder_conf": {}}, "encoder_conf: no name"),
         ({"projector": None}, "no projector"),
         ({"llm_conf": {"name": ""}}, "llm_conf: no name"),

@@ -50,7 +50,7 @@ def demo(tiny, checkout):
     pack = str(tiny.exp / "pack.zip")
     server = subprocess.Popen(
         [sys.executable, "-m", "spft.bin.demo", "--model", pack, "--port", str(port)],
-        cwd=checkout, env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"},
+        cwd=checkout.folder, env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"},
     )  # fmt: skip
     for _ in range(240):
         with socket.socket() as probe:

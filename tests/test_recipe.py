@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from spft.errors import UserError
 
@@ -104,9 +105,9 @@ def test_data_are_read_by_several_and_written_by_one(recipe, checkout, tmp_path)
         ("--expdir", str(tmp_path), "--stage", str(stage), "--stop_stage", "3")
         for stage in (3, 1)
     )
-    (checkout / "data").mkdir(exist_ok=True)
+    (checkout.folder / "data").mkdir(exist_ok=True)
     for mode, status in ((fcntl.LOCK_SH, 0), (fcntl.LOCK_EX, 1)):
-        with open(checkout / "data/.lock", "w") as held:
+        with open(checkout.folder / "data/.lock", "w") as held:
             fcntl.flock(held, mode)
             assert recipe(*read).returncode == status
             result = recipe(*write)
@@ -149,7 +150,7 @@ def packed(tiny, checkout, monkeypatch, tmp_path):
     from spft.bin import transcribe
     from spft.data.table import read_table
 
-    monkeypatch.chdir(checkout)  # the tiny LLM's path is relative
+    monkeypatch.chdir(checkout.folder)  # the tiny LLM's path is relative
     monkeypatch.setenv("SPFT_CACHE", str(tmp_path))
     audio = dict(list(read_table(tiny.data / "music_test/wav.scp").items())[:2])
 
@@ -234,11 +235,11 @@ def test_the_second_pass_judges_each_utterance_alone(tiny, checkout, monkeypatch
     from spft.search.hypothesis import Hypothesis
     from spft.search.phrases import Phrases
 
-    monkeypatch.chdir(checkout)  # the tiny LLM's path is relative
+    monkeypatch.chdir(checkout.folder)  # the tiny LLM's path is relative
     config = DecodeConfig.read("conf/decode.yaml")
     ngram = {"ngram": tiny.exp / "music/ngram"}
     recognizer = Recognizer(tiny.exp / "baseline", config, ngram)
-    speech = find_speech(tiny.data / "music_dev", checkout / "dump/tiny")
+    speech = find_speech(tiny.data / "music_dev", checkout.folder / "dump/tiny")
     # What was said, as no search told it: all is judged anew.
     said = read_table(tiny.data / "music_dev/text")
     encode = recognizer.llm.encode
@@ -268,10 +269,10 @@ def test_the_second_pass_judges_each_utterance_alone(tiny, checkout, monkeypatch
         assert candidates.ratio == pytest.approx(gain / len(row), abs=2e-2)
 
 
-def test_a_study_goes_on_where_it_stopped(tiny, script):
+def test_a_study_goes_on_where_it_stopped(tiny, checkout):
     def study(rows):
         options = ("--preset", "tiny", "--domain", "music", "--seed", "0")
-        return script("local/studies.sh", *options, "--rows", rows)
+        return checkout.run("local/studies.sh", *options, "--rows", rows)
 
     unknown = study("d_7 d_ten")
     assert unknown.returncode == 1
@@ -330,3 +331,49 @@ def test_stages_5_to_7_alone(recipe, tiny):
     assert result.returncode == 0, result.stderr[-3000:]
     finished = re.findall(r"finished already: (\S+)", result.stderr)
     assert finished == ["exp/tiny/music/ngram"]
+
+
+def test_a_method_is_added_later(recipe, tiny):
+    made = [
+        *tiny.exp.glob("music/*/model.safetensors"),
+        *tiny.exp.glob("music/lm/*.pth"),
+    ]
+    before = {path: path.stat().st_mtime_ns for path in made}
+    assert len(before) >= 5
+    more = ("empty_prompt", "upsample_mask")
+    result = recipe("--preset", "tiny", "--domains", "music", "--stop_stage", "7",
+                    "--resume", "true", "--methods", " ".join([*SYSTEMS[1:], *more]),
+                    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in made} == before
+    for method in more:
+        for tag in ("plain", "lm", "second"):
+            scores = tiny.exp / "music" / method / f"decode_{tag}/music_test/score.json"
+            assert json.loads(scores.read_text())["wer"] is not None
+
+
+def test_systems_are_decoded_alike_one_a_job(recipe, tiny):
+    found = tiny.exp.glob("music/*/decode_*/music_test/text")
+    before = {p: p.read_text() for p in found if p.parts[-4] in ("base", "no_prompt")}
+    assert len(before) == 6
+    result = recipe("--preset", "tiny", "--domains", "music", "--stage", "7",
+                    "--stop_stage", "7", "--methods", "no_prompt", "--shards", "2",
+                    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_a_prompt_of_another_length(recipe, tiny):
+    part = ("--preset", "tiny", "--domains", "music", "--stop_stage", "7",
+            "--methods", "soft_prompt", "--prompt_vectors", "5")  # fmt: skip
+    refused = recipe(*part, "--stage", "5")
+    assert refused.returncode == 1
+    assert "exp/tiny/music/prompt has 4; begin at --stage 4" in refused.stderr
+    result = recipe(*part, "--stage", "4", "--max_epoch", "1", "--fusion", "false")
+    assert result.returncode == 0, result.stderr[-3000:]
+    soft = tiny.exp / "music/soft_prompt"
+    assert load_file(soft / "model.safetensors")["adapt.embeds"].shape[0] == 5
+    log = (soft / "train.log").read_text()
+    assert "1epoch results" in log and "2epoch results" not in log
+    assert (soft / "decode_plain/music_test/score.json").exists()
+    assert not (soft / "decode_second/decode.json").exists()
