@@ -94,6 +94,17 @@ def test_recordings_in_folders(files):
     assert sorted(ids) == ["call_0", "call_2", "call_3", "day_1_call_1", "day_1_call_2"]
 
 
+def test_much_text_without_names_is_warned_of(monkeypatch, files, capsys):
+    monkeypatch.setattr(new_domain, "MANY", 3)
+    make(monkeypatch, files, "--test", files / "recordings")
+    assert "warning: without --entities" in capsys.readouterr().err
+    shutil.rmtree(files / "egs2/medical")
+    make(monkeypatch, files, "--test", files / "recordings",
+         "--entities", files / "drugs.txt")  # fmt: skip
+    shown = capsys.readouterr()
+    assert not shown.err and "the text is read so: '" in shown.out
+
+
 def test_a_sentence_by_several_speakers_stays_on_one_side(monkeypatch, files):
     spoken = files / "recordings"
     for i, words in enumerate(["when do i take it", "no"] * 3):

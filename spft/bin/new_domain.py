@@ -23,6 +23,7 @@ RESERVED = {"base", "baseline", "general", "librispeech", "log", "real", "report
 RESERVED |= {"baseline_ctc", "baseline_text", "routes", "studies"}
 LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
+MANY = 20_000  # sentences whose every run of words is too much to look for
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -101,6 +102,9 @@ def main() -> None:
                     print(json.dumps(row, ensure_ascii=False), file=stream)
         folder.mkdir()
         recipe.rename(folder / "asr1")
+    if not lexicon.types and len(kept) > MANY:
+        print(f"warning: without --entities the second pass looks for all that {len(kept)} "
+              "sentences say, for seconds an utterance", file=sys.stderr)  # fmt: skip
     entities = sum(len(row["entities"]) for row in rows)
     print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
           f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "

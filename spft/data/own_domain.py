@@ -166,7 +166,8 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
     if long := [text for text in sentences if len(text.split()) > LONG]:
         _log.warning(
             f"{path}: {len(long)} lines of more than {LONG} words, such as "
-            f"'{long[0][:40]}…': a line should be what is said at once"
+            f"'{long[0][:40]}…': a line should be what is said at once, or training "
+            "takes much memory"
         )
     return sentences
 
