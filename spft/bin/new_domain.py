@@ -103,8 +103,9 @@ def main() -> None:
         folder.mkdir()
         recipe.rename(folder / "asr1")
     if not lexicon.types and len(kept) > MANY:
-        print(f"warning: without --entities the second pass looks for all that {len(kept)} "
-              "sentences say, for seconds an utterance", file=sys.stderr)  # fmt: skip
+        print(f"warning: without --entities the second pass looks for all that "
+              f"{len(kept)} sentences say, for seconds an utterance",
+              file=sys.stderr)  # fmt: skip
     entities = sum(len(row["entities"]) for row in rows)
     print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
           f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "
