@@ -163,6 +163,7 @@ class Checkout:
             return apart & {*names} if Path(path) == ROOT else {"__pycache__"}
 
         shutil.copytree(ROOT, folder, ignore=left_out)
+        (ROOT / ".cache").mkdir(exist_ok=True)
         for name in (".venv", ".cache"):  # packages and models
             (folder / name).symlink_to(ROOT / name)
         self.folder = folder
