@@ -326,28 +326,27 @@ def test_stages_5_to_7_alone(recipe, tiny):
     assert result.returncode == 0, result.stderr[-3000:]
     for folder in ("ngram", "base", "soft_prompt"):
         assert f"finished already: exp/tiny/music/{folder}" in result.stderr
-    # Another search: the LMs stay, the decodes do not.
-    result = recipe(*part, "--keep_prompt", "true", "--methods", "soft_prompt")
+    # Another search: the decodes do not stay.
+    other = ("--methods", "soft_prompt", "--keep_prompt", "true", "--fusion", "false")
+    result = recipe(*part, *other)
     assert result.returncode == 0, result.stderr[-3000:]
-    finished = re.findall(r"finished already: (\S+)", result.stderr)
-    assert finished == ["exp/tiny/music/ngram"]
+    assert "finished already" not in result.stderr
 
 
 def test_a_method_is_added_later(recipe, tiny):
-    tuned, lm = tiny.exp.glob("*/model.safetensors"), tiny.exp.glob("music/lm/*.pth")
-    made = [*tuned, *lm, *tiny.exp.glob("music/*/model.safetensors")]
+    made = [*tiny.exp.glob("*/model.safetensors")]
+    made += tiny.exp.glob("music/*/model.safetensors")
     before = {path: path.stat().st_mtime_ns for path in made}
-    assert len(before) >= 6
+    assert len(before) >= 5
     more = ("empty_prompt", "upsample_mask")
     result = recipe("--preset", "tiny", "--domains", "music", "--stage", "3",
-                    "--stop_stage", "7", "--resume", "true",
+                    "--stop_stage", "7", "--resume", "true", "--fusion", "false",
                     "--methods", " ".join([*SYSTEMS[1:], *more]))  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     assert {path: path.stat().st_mtime_ns for path in made} == before
     for method in more:
-        for tag in ("plain", "lm", "second"):
-            scores = tiny.exp / "music" / method / f"decode_{tag}/music_test/score.json"
-            assert json.loads(scores.read_text())["wer"] is not None
+        scores = tiny.exp / "music" / method / "decode_plain/music_test/score.json"
+        assert json.loads(scores.read_text())["wer"] is not None
 
 
 def test_systems_are_decoded_alike_one_a_job(recipe, tiny):
