@@ -97,17 +97,22 @@ def folders(tmp_path_factory, tiny_llm):
     return root
 
 
-@pytest.mark.parametrize("name, rate", [("wavlm", 50), ("whisper", 50)])
-def test_batching_changes_nothing(folders, name, rate):
-    encoder = TransformersEncoder(str(folders / name)).eval()
+def encoded(folder):
+    """Frames and lengths of 2 s and 1.25 s in a batch, and of the latter alone."""
+    encoder = TransformersEncoder(str(folder)).eval()
     torch.manual_seed(0)
     speech, lengths = torch.randn(2, 32000), torch.tensor([32000, 20000])
     speech[1, 20000:] = 0
     with torch.inference_mode():
         together, sizes, _ = encoder(speech, lengths)
         alone, size, _ = encoder(speech[1:, :20000], lengths[1:])
-    seconds = (lengths / 16000).tolist()
-    assert sizes.tolist() == pytest.approx([s * rate for s in seconds], abs=2)
+    return together, sizes, alone, size
+
+
+@pytest.mark.parametrize("name, rate", [("wavlm", 50), ("whisper", 50)])
+def test_batching_changes_nothing(folders, name, rate):
+    together, sizes, alone, size = encoded(folders / name)
+    assert sizes.tolist() == pytest.approx([2 * rate, 1.25 * rate], abs=2)
     n = int(size)
     assert sizes[1] == pytest.approx(n, abs=1)
     # The last frames see the padding through the convolutions.
@@ -117,13 +122,7 @@ def test_batching_changes_nothing(folders, name, rate):
 
 
 def test_group_normalisation_hears_no_padding(folders):
-    encoder = TransformersEncoder(str(folders / "wav2vec2")).eval()
-    torch.manual_seed(0)
-    speech, lengths = torch.randn(2, 32000), torch.tensor([32000, 20000])
-    speech[1, 20000:] = 0
-    with torch.inference_mode():
-        together, sizes, _ = encoder(speech, lengths)
-        alone, size, _ = encoder(speech[1:, :20000], lengths[1:])
+    together, sizes, alone, size = encoded(folders / "wav2vec2")
     assert sizes[1] == size[0] == 62 and sizes[0] == together.shape[1] == 99
     torch.testing.assert_close(together[1, :62], alone[0], atol=1e-5, rtol=1e-4)
 
