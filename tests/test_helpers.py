@@ -16,6 +16,8 @@ def bash(script, folder):
     return subprocess.Popen(
         ["bash", "-c", f"set -euo pipefail; {die}; . {HELPERS}; {script}"],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # As a terminal begins it: under nohup no script could catch SIGHUP.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
 
 

@@ -1,10 +1,8 @@
-"""The recipe itself, run for real: the driver, its stages and its complaints."""
+"""The recipe itself, run for real, and what a run leaves for later ones."""
 
-import fcntl
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,106 +11,7 @@ from safetensors.torch import load_file
 
 from spft.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 SYSTEMS = ("base", "no_prompt", "soft_prompt", "noisy_text")
-
-
-def test_help_names_every_option_and_stage(recipe):
-    result = recipe("--help")
-    assert result.returncode == 0
-    source = (ROOT / "run.sh").read_text()
-    header = source.split("# Options")[1].split("\n\n")[0]
-    options = re.findall(r"^([a-z_]+)=", header, re.M)
-    assert len(options) >= 10
-    scripts = source + (ROOT / "local/helpers.sh").read_text()
-    scripts += (ROOT / "local/adapt.sh").read_text()
-    scripts += (ROOT / "local/prepare.sh").read_text()
-    shown = result.stdout
-    for option in options:
-        assert f"  --{option} " in shown
-        assert re.search(rf"\${{?{option}\b", scripts)  # something reads it
-    for stage in range(1, 10):
-        assert re.search(rf"^ +{stage}  \S", shown, re.M)
-
-
-def test_names_that_no_domain_may_have():
-    from spft.bin.new_domain import RESERVED
-
-    (pattern,) = re.findall(r"domain =~ (\^\(base\S+)", (ROOT / "run.sh").read_text())
-    assert all(re.match(pattern, name) for name in RESERVED - {"librispeech"})
-
-
-def test_every_method_has_a_row_in_the_report():
-    from spft.scoring.collect import SYSTEMS as ROWS
-
-    (known,) = re.findall(r'^known="(.*)"$', (ROOT / "run.sh").read_text(), re.M)
-    assert set(known.split()) == ROWS.keys() - {"base", "first_pass"}
-
-
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        (["--stgae", "2"], ["unknown option", "--stgae"]),
-        (["--stage", "10"], ["stage '10'"]),
-        (["--stage", "5", "--stop_stage", "4"], ["comes after"]),
-        (["--stage"], ["needs a value"]),
-        (["--preset", "huge"], ["no preset"]),
-        (["--preset", ""], ["no preset"]),
-        (["--domains", "../egs2/music"], ["no recipe"]),
-        (["--max_epoch", "none"], ["--max_epoch"]),
-        (
-            ["--keep_prompt", "true", "--stop_stage", "8", "--methods", "no_prompt"],
-            ["--keep_prompt true", "add soft_prompt"],
-        ),
-        (["--prompt_vectors", "5", "--methods", "tts"], ["add soft_prompt"]),
-        (["--resume", "yes"], ["--resume", "one of true, false"]),
-        (["--domains", "unheard"], ["egs2/unheard"]),
-    ],
-)
-def test_bad_options_end_in_one_line(recipe, options, words):
-    result = recipe(*options)
-    assert result.returncode == 1
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ")
-    assert all(word in lines[0] for word in words)
-
-
-def test_a_baseline_of_ones_own_stays(recipe, tmp_path):
-    weights = tmp_path / "baseline" / "model.safetensors"
-    weights.parent.mkdir()
-    weights.write_bytes(b"of a week")
-    part = ("--stage", "3", "--stop_stage", "3", "--expdir", str(tmp_path))
-    result = recipe(*part)
-    assert result.returncode == 1 and "is not the shipped one" in result.stderr
-    assert weights.read_bytes() == b"of a week"
-    shutil.rmtree(weights.parent)
-    assert recipe(*part).returncode == 0 and weights.stat().st_size > 1e6
-
-
-def test_two_runs_do_not_meet(recipe, tmp_path):
-    part = ("--expdir", str(tmp_path), "--stage", "3", "--stop_stage", "3")
-    with open(tmp_path / ".lock", "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        result = recipe(*part)
-        assert result.returncode == 1
-        assert f"is at work in {tmp_path}" in result.stderr
-        assert not (tmp_path / "baseline").exists()
-    assert recipe(*part).returncode == 0
-
-
-def test_data_are_read_by_several_and_written_by_one(recipe, checkout, tmp_path):
-    read, write = (
-        ("--expdir", str(tmp_path), "--stage", str(stage), "--stop_stage", "3")
-        for stage in (3, 1)
-    )
-    (checkout.folder / "data").mkdir(exist_ok=True)
-    for mode, status in ((fcntl.LOCK_SH, 0), (fcntl.LOCK_EX, 1)):
-        with open(checkout.folder / "data/.lock", "w") as held:
-            fcntl.flock(held, mode)
-            assert recipe(*read).returncode == status
-            result = recipe(*write)
-            assert result.returncode == 1
-            assert "is at work in data; wait for it, or begin" in result.stderr
 
 
 def test_missing_inputs_name_the_stage_to_run(tiny):
