@@ -105,6 +105,10 @@ for domain in $domains; do
         esac
     done
 done
+for file in "conf/presets/$preset"/*.yaml; do
+    [[ $preset = default || ${file##*/} = model.yaml || -e conf/${file##*/} ]] ||
+        die "$file is not read: no file of conf/ has that name"
+done
 
 tools/setup.sh
 . tools/path.sh

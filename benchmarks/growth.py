@@ -61,7 +61,9 @@ def main() -> None:
 def run_point(name: str, size: int) -> tuple[float, float]:
     """Seconds and peak MB of one point, in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.growth", "--point", name, str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
     time, memory = json.loads(done.stdout.splitlines()[-1])
     print(name, size, round(time, 2), round(memory), file=sys.stderr, flush=True)
     return time, memory

@@ -12,6 +12,7 @@ case $device in
     -h | --help) sed -n '2,/^[^#]/s/^# \?//p' "$0" && exit ;;
     *) echo "error: the device comes first, cpu or cuda, not '$device'" >&2 && exit 1 ;;
 esac
+[ "$device" = cuda ] || export CUDA_VISIBLE_DEVICES= # where there is a GPU as well
 names=("${@:2}")
 if [ ${#names[@]} = 0 ]; then
     names=(ceiling text_stage paired_stage search second_pass)

@@ -30,6 +30,7 @@ from benchmarks.common import (
     work,
 )
 from spft.adapt.soft_prompt import SoftPrompt
+from spft.errors import UserError, run
 from spft.llm import LLM
 from spft.prefix import Prefix
 
@@ -121,7 +122,16 @@ def main() -> None:
 
 
 def cut(rows: list[list[int]], size: int, args: argparse.Namespace) -> list[tuple]:
-    """So many batches of ``size`` rows from all over the text."""
+    """So many batches of ``size`` rows from all over the text.
+
+    Raises:
+        UserError: the text is too short for that.
+    """
+    if len(rows) < size + args.batches:
+        raise UserError(
+            f"{args.text}: {len(rows)} sentences, and {args.batches} batches of "
+            f"{size} want {size + args.batches} at least"
+        )
     starts = range(0, len(rows) - size, (len(rows) - size) // args.batches)
     return [pad(rows[i : i + size], args.device) for i in starts][: args.batches]
 
@@ -192,4 +202,4 @@ def stepper(llm: LLM, loss, stage: str, length: int, device: str):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -36,8 +36,7 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
         done
     fi
     if [ "$stage" -gt 4 ] && [ -n "$prompt_vectors" ] && uses soft_prompt; then
-        length=$(python -m spft.bin.show_config "$exp/$1/prompt/config.yaml" \
-            adapt_conf.length --default 30)
+        length=$(prompt_length "$exp/$1/prompt/config.yaml")
         [ "$length" = "$prompt_vectors" ] || die "--prompt_vectors $prompt_vectors:" \
             "$exp/$1/prompt has $length; begin at --stage 4"
     fi
@@ -70,6 +69,10 @@ check_configurations() { # of all stages to run and all domains, before the firs
             options+=(--lm "$(conf lm.yaml "$domain")")
         fi
         if runs 7; then options+=(--decode "$(conf decode.yaml "$domain")"); fi
+        if runs 9 && grep -q '^keep_prompt: *true' "$(conf decode.yaml "$domain")"; then
+            die "$(conf decode.yaml "$domain"): keep_prompt: packs decode without it;" \
+                "add --stop_stage 8"
+        fi
     done
     if [ "$stage" -le 5 ] && [ "$preset" != tiny ]; then # tiny's LLM is made in stage 2
         options+=(--model "$(conf model.yaml)")
@@ -86,15 +89,12 @@ tune_prompt() { # stage 4
         --init "$exp/baseline" -- "${text_options[@]}" "${options[@]}"
 }
 
-prompt_length() { # of the soft prompt
-    if [ -n "$prompt_vectors" ]; then echo "$prompt_vectors"; else
-        python -m spft.bin.show_config "$(conf prompt.yaml "$domain")" adapt_conf.length \
-            --default 30 # of the soft prompt itself
-    fi
+prompt_length() { # prompt_length YAML: 30 is the soft prompt's own default
+    python -m spft.bin.show_config "$1" adapt_conf.length --default 30
 }
 
 tune_decoder() { # tune_decoder METHOD: stage 5
-    local init=$exp/baseline sets=("${text[@]}") options=()
+    local init=$exp/baseline sets=("${text[@]}") options=() length yaml
     case $1 in
         soft_prompt) init=$exp/$domain/prompt ;;
         noisy_text)
@@ -106,7 +106,12 @@ tune_decoder() { # tune_decoder METHOD: stage 5
             init=$exp/$domain/no_prompt
             sets=("$data/${general}_"{train,dev})
             ;;
-        empty_prompt) options=(--adapt "$1" --adapt_conf "length=$(prompt_length)") ;;
+        empty_prompt) # as long as the prompt that it is compared with
+            length=$prompt_vectors yaml=$exp/$domain/prompt/config.yaml
+            [ -e "$yaml" ] || yaml=$(conf prompt.yaml "$domain")
+            [ -n "$length" ] || length=$(prompt_length "$yaml")
+            options=(--adapt "$1" --adapt_conf "length=$length")
+            ;;
         tts) sets=("$data/${domain}_tts_"{train,dev}) ;;
         *) options=(--adapt "$1") ;;
     esac

@@ -47,15 +47,18 @@ need() { # need FILE STAGE
     [ -e "$1" ] || die "$1 is missing; first do the same with --stage $2 --stop_stage $2"
 }
 forget_commands() { # those that this run will give again; other domains' stay
-    local folder line others=()
+    local folder line names=()
     for folder in egs2/*/asr1/local/data.sh; do
         folder=${folder#egs2/}
-        [[ " librispeech $domains " = *" ${folder%%/*} "* ]] || others+=("${folder%%/*}")
+        [ "${folder%%/*}" = librispeech ] || names+=("${folder%%/*}")
     done
     touch "$exp/commands.log"
-    while IFS= read -r line; do # what leads to $exp names none
-        [[ ! ${line//"$exp/"//} =~ /($(IFS='|' && echo "${others[*]:-nothing}"))[_/] ]] ||
+    while IFS= read -r line; do
+        # What leads to $exp names none; of `music` and `music_hi` the longer is found.
+        if [[ ${line//"$exp/"//} =~ /($(IFS='|' && echo "${names[*]:-nothing}"))[_/] &&
+            " $domains " != *" ${BASH_REMATCH[1]} "* ]]; then
             printf '%s\n' "$line"
+        fi
     done <"$exp/commands.log" >"$exp/commands.log.tmp"
     mv "$exp/commands.log.tmp" "$exp/commands.log"
 }

@@ -75,8 +75,7 @@ def load_model(folder: str | Path):
             f"{folder}/model.safetensors: lacks {missing[0]} and {len(missing) - 1} "
             "more; it does not belong to its config.yaml"
         )
-    model.saved = set(weights)
-    model.load_state_dict(weights)
+    model.load_stage(weights)
     return model.eval()
 
 

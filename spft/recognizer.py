@@ -257,7 +257,7 @@ class Recognizer:
                 frames, lengths, self.llm, first_pass=first_pass
             )
         limits = [
-            int(n * config.max_tokens_ratio) + config.max_tokens_offset
+            max(1, int(n * config.max_tokens_ratio) + config.max_tokens_offset)
             for n in prefix.lengths.tolist()
         ]
         if config.keep_prompt and isinstance(self.model.adapt, SoftPrompt):

@@ -46,10 +46,16 @@ def check_settings(out: Path, settings: dict) -> None:
     """Refuse to go on with a training that was made of something else.
 
     Raises:
-        UserError: ``settings.json`` in ``out`` differs from ``settings``.
+        UserError: ``settings.json`` in ``out`` differs from ``settings``, or is not
+            there: the shipped baseline has none.
     """
     path = out / "settings.json"
-    earlier = json.loads(path.read_text("utf-8")) if path.exists() else settings
+    if not path.exists():
+        raise UserError(
+            f"{out}: trained elsewhere, for it has no {path.name}; remove the folder "
+            "to train it here"
+        )
+    earlier = json.loads(path.read_text("utf-8"))
     other = [
         difference(name, earlier.get(name), settings[name])
         for name in settings

@@ -70,6 +70,25 @@ def test_bad_options_end_in_one_line(recipe, options, words):
     assert all(word in lines[0] for word in words)
 
 
+def test_a_file_that_a_preset_does_not_have(recipe, checkout):
+    preset = checkout.folder / "conf/presets/mine"
+    preset.mkdir()
+    (preset / "noisy-text.yaml").touch()
+    result = recipe("--preset", "mine")
+    assert result.returncode == 1
+    assert "presets/mine/noisy-text.yaml is not read" in result.stderr
+
+
+def test_a_prompt_that_no_pack_keeps(recipe, checkout):
+    own = checkout.folder / "egs2/chatbot/asr1/conf/decode.yaml"
+    default = (checkout.folder / "conf/decode.yaml").read_text()
+    own.write_text(default.replace("keep_prompt: false", "keep_prompt: true"))
+    result = recipe("--domains", "chatbot", "--expdir", "exp/kept")
+    own.unlink()
+    assert result.returncode == 1
+    assert "decode.yaml: keep_prompt: packs decode without it" in result.stderr
+
+
 def test_a_baseline_of_ones_own_stays(recipe, tmp_path):
     weights = tmp_path / "baseline" / "model.safetensors"
     weights.parent.mkdir()

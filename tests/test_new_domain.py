@@ -232,9 +232,19 @@ def test_other_forms_of_text(files, caplog):
     kaldi.mkdir()
     (kaldi / "text").write_text("b Stop now\na Go\n")
     assert list(read_sentences(kaldi, Lexicon())) == ["stop now", "go"]
-    (files / "mixed.txt").write_text("stop\n\n\N{CYRILLIC SMALL LETTER DE}\n")
-    assert list(read_sentences(files / "mixed.txt", Lexicon())) == ["stop"]
+    (files / "mixed.txt").write_text(
+        "stop\n\n\N{CYRILLIC SMALL LETTER DE}\nplay Дома\n"
+    )
+    assert list(read_sentences(files / "mixed.txt", Lexicon())) == ["stop", "play"]
     assert "1 lines without a word" in caplog.text
+    assert "1 lines, such as 'play Дома', have letters that" in caplog.text
+
+
+def test_text_that_is_hardly_english(monkeypatch, files, capsys):
+    with (files / "notes.txt").open("a") as stream:
+        stream.writelines(f"zwei Tabletten vor Mahlzeit {i}\n" for i in range(99))
+    make(monkeypatch, files, "--test", files / "recordings")
+    assert "notes.txt: hardly reads like English" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -289,11 +299,11 @@ def test_listed_names_are_looked_for_whether_the_text_has_them_or_not(
     assert Phrases.of(files / "data/medical_text/train").phrases == [
         *("aspirin", "ibuprofen", "metamizole", "paracetamol", "paracetamol forte")
     ]
-    (recipe / "downloads/names.txt").write_text("\u674e\nibuprofen\n")
+    (recipe / "downloads/names.txt").write_text("\u674e\nibuprofen\nДома Band\n")
     assert [name for name, _ in read_lexicon(recipe / "downloads/names.txt")] == [
         "ibuprofen"
     ]
-    assert "1 names without a word" in caplog.text
+    assert "2 names without a word" in caplog.text
     (recipe / "downloads/names.txt").write_text("\u674e\n")
     with pytest.raises(UserError, match=r"names\.txt:1: .* holds no word, nor does"):
         list(read_lexicon(recipe / "downloads/names.txt"))

@@ -178,6 +178,9 @@ def test_an_interrupted_training_goes_on_as_it_was(
     assert result.returncode == 0 and "trained" not in result.stderr, result.stderr
     result = train(*given, "--resume", "--", "--max_epoch", "3")
     assert "differs from this in espnet (" in result.stderr and result.returncode == 1
+    (tmp_path / "prompt/settings.json").unlink()  # as the shipped baseline has none
+    result = train(*given, "--resume")
+    assert "prompt: trained elsewhere" in result.stderr and result.returncode == 1
     went_on = load_file(tmp_path / "prompt" / "model.safetensors")
     assert not changed(load_file(stages / "prompt" / "model.safetensors"), went_on)
 

@@ -99,7 +99,7 @@ def test_results_in_all_forms(recording, tmp_path, capsys):
 
 
 def test_files_folders_and_stdin(tmp_path, monkeypatch, capsys):
-    for name in ("a.wav", "._a.wav", "sub/b.OGG", "c.txt"):
+    for name in ("a.wav", "._a.wav", ".old/a.wav", "sub/b.OGG", "c.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     a, b = tmp_path / "a.wav", tmp_path / "sub/b.OGG"

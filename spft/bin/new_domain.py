@@ -24,6 +24,8 @@ RESERVED |= {"baseline_ctc", "baseline_text", "routes", "studies"}
 LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 MANY = 20_000  # sentences whose every run of words is too much to look for
+# Every tenth word of English, or more, is one of these.
+COMMON = {"the", "to", "a", "and", "of", "i", "in", "is", "it", "for", "my", "you"}
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,7 +37,10 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("name", help="of the domain: lower-case letters, digits and _")
     add(
-        "--text", type=Path, required=True, help="plain lines, .jsonl or a Kaldi folder"
+        "--text",
+        type=Path,
+        required=True,
+        help="English: plain lines, .jsonl or a Kaldi folder",
     )
     add("--entities", type=Path, help="list: one a line, with a tab before its type")
     add("--test", type=Path, help="recordings: Kaldi folder, or audio with .txt beside")
@@ -103,9 +108,13 @@ def main() -> None:
         folder.mkdir()
         recipe.rename(folder / "asr1")
     if not lexicon.types and len(kept) > MANY:
-        print(f"warning: without --entities the second pass looks for all that "
-              f"{len(kept)} sentences say, for seconds an utterance",
+        print(f"warning: without --entities the second pass looks for the commonest "
+              f"phrases of {len(kept)} sentences, for a second an utterance",
               file=sys.stderr)  # fmt: skip
+    words = [word for sentence in kept for word in sentence.split()]
+    if sum(word in COMMON for word in words) < 0.02 * len(words):
+        print(f"warning: {args.text}: hardly reads like English, which is all that the "
+              "models that come with this know", file=sys.stderr)  # fmt: skip
     entities = sum(len(row["entities"]) for row in rows)
     print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
           f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "

@@ -125,7 +125,13 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
 
     Without what was made of another baseline or other data than today's.
     """
-    from spft.scoring.collect import DEFAULT_ROWS, left_out, outdated, read_json
+    from spft.scoring.collect import (
+        DEFAULT_ROWS,
+        left_out,
+        outdated,
+        read_json,
+        trained_stages,
+    )
     from spft.scoring.table import (
         HEADER,
         espnet_table,
@@ -142,11 +148,7 @@ def domain_section(exp: Path, domain: str, results: list) -> str:
         for path in found
         if not outdated(path.parents[1] / "decode.json")
     }
-    stages = [
-        folder
-        for folder in sorted((exp / domain).glob("*"))
-        if not outdated(folder / "settings.json")
-    ]
+    stages = trained_stages(exp / domain)
     with_words = {name: s for name, s in decodes.items() if s.get("wer") is not None}
     parts = [
         f"## {domain}",

@@ -9,6 +9,7 @@ Scores the hypotheses ``DIR/text`` of each: word errors into ``DIR/score_wer/``
 import argparse
 import json
 import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from spft.errors import run
@@ -39,9 +40,12 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Score each decode of the set."""
+    from spft.scoring.inputs import read_transcripts
+
     args = get_parser().parse_args()
+    text = args.adaptation_text and read_transcripts(args.adaptation_text).values()
     for decode in args.decode:
-        scores = score(args.data, decode, args.adaptation_text)
+        scores = score(args.data, decode, text)
         rates = [
             f"{name.upper()} {scores[name]:.2f} %"
             for name in ("wer", "ser", "eer", "eer_seen", "eer_unseen")
@@ -50,15 +54,22 @@ def main() -> None:
         print(f"{decode}: {', '.join(rates) or 'nothing to score'}")
 
 
-def score(data: Path, decode: Path, adaptation_text: Path | None = None) -> dict:
+def score(
+    data: Path, decode: Path, text: Collection[Sequence[str]] | None = None
+) -> dict:
     """Score, write everything and return what ``score.json`` holds.
 
     Rates are percentages, and None where there is nothing to count: a set without
     transcripts has no ``wer``, one without entities no ``eer``.
+
+    Args:
+        data: directory of the test set.
+        decode: of its hypotheses.
+        text: sentences of the adaptation text, as words.
     """
     from spft.files import atomic_write
     from spft.scoring.entity import judge_entities, write_entity_scores
-    from spft.scoring.inputs import read_scoring_set, read_transcripts
+    from spft.scoring.inputs import read_scoring_set
     from spft.scoring.wer import score_wer
 
     # A failed run must not leave the scores of older hypotheses behind.
@@ -79,10 +90,7 @@ def score(data: Path, decode: Path, adaptation_text: Path | None = None) -> dict
             "ser": 100 * counts.sentence_errors / counts.sentences,
         }
     if test.entities is not None:
-        lines = adaptation_text and read_transcripts(adaptation_text)
-        judged = judge_entities(
-            test.refs, test.hyps, test.entities, lines.values() if lines else None
-        )
+        judged = judge_entities(test.refs, test.hyps, test.entities, text or None)
         summary = write_entity_scores(judged, test.entities, decode / "score_entity")
         scores |= {key: summary[key] for key in ("eer", "entities", "by_type")}
         for part in ("seen", "unseen"):

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from spft.data.corpora.files import AUDIO_SUFFIXES
+from spft.data.corpora.files import AUDIO_SUFFIXES, files_in
 from spft.errors import UserError, run
 from spft.files import atomic_write
 
@@ -129,8 +129,7 @@ def find_audio(names: Iterable[str]) -> Iterator[Path]:
             lines = sys.stdin.read().splitlines()
             yield from find_audio(line for line in lines if line.strip())
         elif path.is_dir():
-            # Not what is hidden: macOS leaves ._call.wav beside call.wav.
-            files = sorted(p for p in path.rglob("[!.]*") if p.is_file())
+            files = [p for p in files_in(path) if p.is_file()]
             found = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]
             known = " ".join(AUDIO_SUFFIXES)
             if not found:

@@ -1,9 +1,9 @@
 """Kaldi tables and data directories: read, check, write.
 
 A directory holds ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt`` and, optionally,
-``entities``; a text-only one ``text`` and, optionally, ``entities`` and ``spoken``,
-what a voice says where that differs from ``text``. Where a corpus has no transcripts,
-``entities`` stands in for ``text``.
+``entities``; a text-only one ``text`` and, optionally, ``entities``. Where a corpus has
+no transcripts, ``entities`` stands in for ``text``. What a voice is to say where that
+differs from ``text`` is written beside it, as ``spoken``, for ``spft.bin.synthesize``.
 """
 
 import os

@@ -17,8 +17,8 @@ _LETTERS = str.maketrans(
         **dict.fromkeys("‘’‛`´ʼ′", "'"),
         **dict.fromkeys("‐‑‒–—―−", "-"),
         **{"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d"},
-        **{"þ": "th", "ı": "i", "º": "o", "ª": "a", "\u00ad": "", "\u200b": ""},
-        **{"™": "", "℠": ""},
+        **{"þ": "th", "ħ": "h", "ı": "i", "º": "o", "ª": "a"},
+        **{"\u00ad": "", "\u200b": "", "™": "", "℠": ""},
     }
 )
 _MONTHS = (
@@ -167,7 +167,8 @@ def _fold(text: str) -> str:
 def normalize(text: str) -> str:
     """Lower case a-z, apostrophes inside words, single spaces; numbers spelled out.
 
-    Idempotent. Letters of other scripts are dropped; the result may be empty.
+    Idempotent. Letters of other scripts are dropped (see :func:`dropped_letters`); the
+    result may be empty.
     """
     if not _CLEAN.fullmatch(text):
         text = _fold(text)
@@ -177,6 +178,13 @@ def normalize(text: str) -> str:
     # Among clean words, so that normalising twice finds nothing more.
     text = re.sub(rf"\b(?:({_HOURS}) am|pm)\b", _half_of_day, text)
     return re.sub(r"\b(?:mr|mrs|dr)\b", lambda m: _ABBREVIATIONS[m[0]], text)
+
+
+def dropped_letters(text: str) -> str:
+    """The letters of ``text`` that :func:`normalize` does not know."""
+    if text.isascii():
+        return ""
+    return "".join(c for c in _fold(text) if c.isalpha() and not c.isascii())
 
 
 # Written in capitals and read by letters: EP, NYC. Longer words are if they hold no

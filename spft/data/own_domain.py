@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from spft.data.corpora.files import AUDIO_SUFFIXES, read_jsonl
-from spft.data.normalize import normalize
+from spft.data.corpora.files import AUDIO_SUFFIXES, files_in, read_jsonl
+from spft.data.normalize import dropped_letters, normalize
 from spft.data.table import read_lines, read_table
 from spft.errors import UserError
 
@@ -64,7 +64,7 @@ class Lexicon:
 
 
 def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines of ``entity`` or ``entity<TAB>type``; what holds no word is left out.
+    """Lines of ``entity`` or ``entity<TAB>type``; what cannot be written is left out.
 
     Raises:
         UserError: no such file, a table of other columns, or no line holds a word.
@@ -81,7 +81,7 @@ def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
             continue
         if "\t" in kind:
             raise UserError(f"{path}:{number}: more than an entity and its type")
-        if normalize(text):
+        if normalize(text) and not dropped_letters(text):
             known += 1
             yield text, kind.strip() or UNTYPED
         else:
@@ -90,8 +90,8 @@ def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
         raise UserError(f"{wordless[0]} holds no word, nor does any other line")
     if wordless:
         _log.warning(
-            f"{len(wordless)} names without a word that the models know are left out, "
-            f"the first at {wordless[0]}"
+            f"{len(wordless)} names without a word that the models know, or with "
+            f"letters that they do not, are left out, the first at {wordless[0]}"
         )
 
 
@@ -114,7 +114,8 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
         if (path / "entities").exists():
             from spft.data.entities import read_entities
 
-            for entities in read_entities(path / "entities").values():
+            found = read_entities(path / "entities", check_sorted=False)
+            for entities in found.values():
                 lexicon.add((entity.text, entity.type) for entity in entities)
     elif path.suffix.lower() in (".jsonl", ".json"):
         rows = []
@@ -163,6 +164,12 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
         )
     if not sentences:
         raise UserError(f"{path}: no sentence in it")
+    if mixed := [row for row in sentences.values() if dropped_letters(row)]:
+        _log.warning(
+            f"{path}: {len(mixed)} lines, such as {mixed[0]!r}, have letters that the "
+            "models do not know; without these they may read oddly: write such words "
+            "in Latin letters"
+        )
     if long := [text for text in sentences if len(text.split()) > LONG]:
         _log.warning(
             f"{path}: {len(long)} lines of more than {LONG} words, such as "
@@ -207,7 +214,7 @@ def read_spoken(path: Path) -> list[Spoken]:
         raise UserError(f"{path}: no such folder")
     transcripts: dict[str, Path] = {}
     recordings: dict[str, Path] = {}
-    for file in sorted(path.rglob("[!.]*")):  # macOS leaves ._call.txt beside call.txt
+    for file in files_in(path):
         name = str(file.relative_to(path).with_suffix(""))
         if file.suffix.lower() == ".txt":
             transcripts[name] = file
@@ -243,6 +250,8 @@ def _more(names: list[str]) -> str:
 def _spoken(
     name: str, text: str, speaker: str, audio: Path, where: str, text_where: str = ""
 ) -> Spoken:
+    if letters := dropped_letters(text):
+        _log.warning(f"{text_where or where}: {letters!r}: not Latin letters, left out")
     text = normalize(text)
     if str(audio).endswith("|"):
         raise UserError(f"{where}: {audio}: a command; run it once and name its file")

@@ -161,6 +161,18 @@ def outdated(report: Path) -> str | None:
     return changed((read_json(report) or {}).get("sha256", {}))
 
 
+def trained_stages(folder: Path) -> list[Path]:
+    """The stages in ``folder``, sorted, that are not outdated.
+
+    Nor what ``spft.bin.train`` puts aside, as ``<stage>.old``, until it has finished.
+    """
+    return [
+        path
+        for path in sorted(folder.glob("*"))
+        if path.suffix != ".old" and not outdated(path / "settings.json")
+    ]
+
+
 def _collect_row(
     exp: Path,
     domain: str,

@@ -11,7 +11,7 @@ import numpy as np
 
 from spft.data.table import read_table
 from spft.scoring.align import align
-from spft.scoring.collect import RowScores, outdated, read_json
+from spft.scoring.collect import RowScores, outdated, read_json, trained_stages
 from spft.scoring.inputs import read_scoring_set
 from spft.scoring.table import HEADER, table_cells
 
@@ -130,10 +130,7 @@ def curves(exp: Path, domain: str) -> list[dict]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = []
-    stages = [exp / "baseline", *sorted((exp / domain).glob("*"))]
-    for folder in stages:
-        if outdated(folder / "settings.json"):
-            continue
+    for folder in [exp / "baseline", *trained_stages(exp / domain)]:
         curve = {"stage": folder.name}
         for part in ("train", "valid"):
             if not (folder / "tensorboard" / part).is_dir():

@@ -30,7 +30,7 @@ from spft.search.scorers import WeightedScorer
 
 @dataclass(frozen=True)
 class BeamSearchConfig:
-    """How to search; the names are those of transformers' ``generate``.
+    """How to search; names that ``generate`` of transformers has mean the same.
 
     Recipes leave ``early_stopping`` and ``min_tokens`` as they are: these are there for
     the comparison with ``generate`` and for benchmarks.
@@ -87,7 +87,7 @@ class BeamSearch:
     """Searches the text that follows ``[prefix][bos]``.
 
     Args:
-        llm: a causal LM of transformers, or peft's wrapper of one.
+        llm: a causal LM of transformers.
         bos_id: the token between prefix and text.
         eos_id: the token that ends the text.
         scorers: name -> scorer and weight. Those of weight 0 are left out.

@@ -92,7 +92,7 @@ def test_librispeech_faults(libri):
     utterances = librispeech.read_librispeech(libri)
     with pytest.raises(UserError, match="in both dev and test: 22"):
         librispeech.split_speakers(utterances, ["22"], ["22"])
-    with pytest.raises(UserError, match="not in the corpus: 99 .*; choose .* 11 22 33"):
+    with pytest.raises(UserError, match="not in the corpus: 99 .*; others by .* 11 22 33"):
         librispeech.split_speakers(utterances, ["99"], ["22"])
     next(libri.rglob("22-7-0001.mp3")).unlink()
     with pytest.raises(UserError, match=r"22-7.trans.txt:2: text without audio"):
@@ -259,6 +259,9 @@ def test_slurp(slurp_root):
     sets = slurp.read_slurp(slurp_root)
     assert len(sets["dev"]) == 199  # test has the other too
     assert len(sets["text/train"] + sets["text/dev"]) == 60
+    write_jsonl(slurp_root / "dataset/slurp/test.jsonl", [slurp_row(9, "so", [])])
+    with pytest.raises(UserError, match="test.jsonl:1: entity or token not understood"):
+        slurp.read_slurp(slurp_root)
 
 
 def test_slurp_audio(slurp_root, tmp_path):

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from spft.data.normalize import normalize, spell_out
+from spft.data.normalize import dropped_letters, normalize, spell_out
 
 CASES = {
     "It's 7:30pm, play U2 & Beyoncé!": "it's seven thirty p m play u two and beyonce",
@@ -29,7 +29,7 @@ CASES = {
     "March 3d": "march third",
     "a 3D movie": "a three d movie",
     "Mr. Smith": "mister smith",
-    "Łódź, Straße, Æon": "lodz strasse aeon",
+    "Łódź, Straße, Æon, Ħamrun": "lodz strasse aeon hamrun",
     "日本": "",
     "10am-2pm, 7:30-9": "ten a m two p m seven thirty nine",
     "$5-10 in the 1990s-2000": "five dollars ten in the nineteen nineties two thousand",
@@ -71,3 +71,8 @@ def test_abbreviations_are_spelled_for_a_voice():
     assert spell("NO, I want a ONE way ticket") == "no i want a one way ticket"
     assert spell("from LA or la la land") == "from l.a. or la la land"
     assert spell("FLY TO NYC") == "fly to nyc"
+
+
+def test_letters_that_are_dropped():
+    assert dropped_letters("Beyoncé & Sigur Rós’ ½ 3°C – Ħamrun™") == ""
+    assert dropped_letters("Молчат Doma") == "молчат"

@@ -19,7 +19,9 @@ from spft.scoring.collect import (
     collect,
     compare_eer,
     compare_wer,
+    trained_stages,
 )
+from spft.scoring.inputs import read_transcripts
 from spft.scoring.table import (
     against_untuned,
     format_table,
@@ -60,7 +62,8 @@ def tree(tmp_path_factory):
             }
             # Hypotheses as a recogniser writes them; scoring normalises both sides.
             write_table(decode / name / "text", {u: h.upper() for u, h in hyps.items()})
-            score.score(root / "data" / name, decode / name, root / "adapt" / "text")
+            text = read_transcripts(root / "adapt" / "text").values()
+            score.score(root / "data" / name, decode / name, text)
         weights = {"weights": {"lm": 0.25, "length": 1}, "seconds": 3.2}
         (decode / "decode.json").write_text(json.dumps(weights))
     (root / "exp" / "commands.log").write_text("./run.sh --stage 1\n")
@@ -315,6 +318,12 @@ def test_rows_of_another_baseline_are_left_out(tree, tmp_path, monkeypatch, caps
     start = {str(exp / "baseline/model.safetensors"): "the sum of an earlier one"}
     settings = exp / "music/no_prompt/settings.json"
     settings.write_text(json.dumps({"sha256": start}))
+    aside = exp / "music/soft_prompt.old"  # training has not finished
+    aside.mkdir()
+    (aside / "settings.json").write_text("{}")
+    names = [path.name for path in trained_stages(exp / "music")]
+    assert "no_prompt" not in names and aside.name not in names
+    assert "soft_prompt" in names
     model = exp / "music/no_prompt/model.safetensors"
     decode = exp / "music/no_prompt/decode_plain/decode.json"
     before = decode.read_text()

@@ -88,6 +88,12 @@ def test_equals_trying_everything(seed):
     assert Phrases(phrases, distance=0.4).variants(text, 3) == found[:3]
 
 
+def test_of_a_large_text_the_commonest(tmp_path, monkeypatch):
+    monkeypatch.setattr("spft.search.phrases.MOST", 3)
+    (tmp_path / "text").write_text("a stop now\nb stop now\nc play\nd stop\ne play\n")
+    assert Phrases.of(tmp_path).runs == {"stop", "stop now", "now"}
+
+
 def test_of_a_directory(tmp_path):
     with pytest.raises(UserError, match="text"):
         Phrases.of(tmp_path)

@@ -13,6 +13,18 @@ AUDIO_SUFFIXES = (".flac", ".ogg", ".opus", ".mp3", ".wav")
 _log = logging.getLogger(__name__)
 
 
+def files_in(folder: Path) -> list[Path]:
+    """What is in a folder and those below it, sorted.
+
+    Not what is hidden or in a hidden folder: macOS leaves ._call.wav beside call.wav.
+    """
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
 def _invalid_as_latin1(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error

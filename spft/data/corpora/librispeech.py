@@ -68,8 +68,10 @@ def split_speakers(
     if missing := (set(dev) | set(test)) - known:
         raise UserError(
             f"speakers not in the corpus: {' '.join(sorted(missing))} (by default "
-            "some of dev-clean); choose --dev_speakers and --test_speakers from: "
+            "some of dev-clean: fetch that into the same folder; others by "
+            "--dev_speakers and --test_speakers of spft.bin.prepare_data, of: "
             + " ".join(sorted(known)[:40])
+            + ")"
         )
     part = {**dict.fromkeys(dev, "dev"), **dict.fromkeys(test, "test")}
     sets: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}

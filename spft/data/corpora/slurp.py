@@ -25,7 +25,7 @@ def read_file(path: Path, audio: Path | None = None) -> list[Utterance]:
         try:
             spans = list(_spans(row))
             names = [recording["file"] for recording in row["recordings"]]
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise UserError(
                 f"{where}: entity or token not understood ({error!r}); fetch the file "
                 "again"
