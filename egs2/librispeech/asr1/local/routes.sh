@@ -77,7 +77,7 @@ for route in $routes; do
                 --trainable "^projector\\." lora_
             ;;
         ctc)
-            head_of "$route" conf/tuning/model_ctc.yaml 4
+            head_of "$route" conf/presets/letters/model.yaml 4
             listen "$route" 110 --init "$of/head" --
             ;;
         ctc_text)
@@ -86,7 +86,7 @@ for route in $routes; do
             rm -rf "$of/head"
             mkdir -p "$of"
             cp -rp "$exp/ctc/head" "$of/head"
-            read_text "$route" conf/tuning/model_ctc.yaml 66
+            read_text "$route" conf/presets/letters/model.yaml 66
             listen "$route" 80 --init "$of/head" "$of/text" --
             ;;
         first_pass)
