@@ -105,52 +105,11 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
         UserError: no such file, malformed line, or no sentence in it.
     """
     if path.is_dir():
-        if not (path / "text").exists():
-            raise UserError(
-                f"{path}: a folder without the table text, so no Kaldi directory; give "
-                "one file of sentences"
-            )
-        rows = list(read_table(path / "text", check_sorted=False).values())
-        if (path / "entities").exists():
-            from spft.data.entities import read_entities
-
-            found = read_entities(path / "entities", check_sorted=False)
-            for entities in found.values():
-                lexicon.add((entity.text, entity.type) for entity in entities)
+        rows = _rows_of_kaldi(path, lexicon)
     elif path.suffix.lower() in (".jsonl", ".json"):
-        rows = []
-        for where, row in read_jsonl(path, ("text",)):
-            if not isinstance(row["text"], str):
-                raise UserError(f"{where}: text is {row['text']!r}, not a string")
-            rows.append(row["text"])
-            try:
-                entities = [(e["text"], e["type"]) for e in row.get("entities", ())]
-                if not all(isinstance(x, str) and x for pair in entities for x in pair):
-                    raise TypeError
-            except (KeyError, TypeError) as error:
-                raise UserError(
-                    f'{where}: entities are [{{"type": …, "text": …}}, …], not '
-                    f"{json.dumps(row['entities'])}"
-                ) from error
-            lexicon.add(entities)
-    elif path.suffix.lower() in (".csv", ".tsv"):
-        raise UserError(
-            f"{path}: a table, whose other columns would be read as words; write its "
-            "sentences alone into a .txt, one a line"
-        )
-    elif path.name == "text":
-        raise UserError(
-            f"{path}: looks like a Kaldi table, whose ids would be read as words; give "
-            "its folder, or rename a file of plain sentences"
-        )
+        rows = _rows_of_json(path, lexicon)
     else:
-        rows = list(read_lines(path))
-        for number, row in enumerate(rows, 1):
-            if "\t" in row.strip():
-                raise UserError(
-                    f"{path}:{number}: a tab inside the line: a table's other columns "
-                    "would be read as words; leave its sentences alone in the file"
-                )
+        rows = _rows_of_lines(path)
     sentences, wordless = {}, []
     for row in rows:
         if text := normalize(row):
@@ -177,6 +136,61 @@ def read_sentences(path: Path, lexicon: Lexicon) -> dict[str, str]:
             "takes much memory"
         )
     return sentences
+
+
+def _rows_of_kaldi(path: Path, lexicon: Lexicon) -> list[str]:
+    from spft.data.entities import read_entities
+
+    if not (path / "text").exists():
+        raise UserError(
+            f"{path}: a folder without the table text, so no Kaldi directory; give one "
+            "file of sentences"
+        )
+    if (path / "entities").exists():
+        found = read_entities(path / "entities", check_sorted=False)
+        for entities in found.values():
+            lexicon.add((entity.text, entity.type) for entity in entities)
+    return list(read_table(path / "text", check_sorted=False).values())
+
+
+def _rows_of_json(path: Path, lexicon: Lexicon) -> list[str]:
+    rows = []
+    for where, row in read_jsonl(path, ("text",)):
+        if not isinstance(row["text"], str):
+            raise UserError(f"{where}: text is {row['text']!r}, not a string")
+        rows.append(row["text"])
+        try:
+            entities = [(e["text"], e["type"]) for e in row.get("entities", ())]
+            if not all(isinstance(x, str) and x for pair in entities for x in pair):
+                raise TypeError
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f'{where}: entities are [{{"type": …, "text": …}}, …], not '
+                f"{json.dumps(row['entities'])}"
+            ) from error
+        lexicon.add(entities)
+    return rows
+
+
+def _rows_of_lines(path: Path) -> list[str]:
+    if path.suffix.lower() in (".csv", ".tsv"):
+        raise UserError(
+            f"{path}: a table, whose other columns would be read as words; write its "
+            "sentences alone into a .txt, one a line"
+        )
+    if path.name == "text":
+        raise UserError(
+            f"{path}: looks like a Kaldi table, whose ids would be read as words; give "
+            "its folder, or rename a file of plain sentences"
+        )
+    rows = list(read_lines(path))
+    for number, row in enumerate(rows, 1):
+        if "\t" in row.strip():
+            raise UserError(
+                f"{path}:{number}: a tab inside the line: a table's other columns "
+                "would be read as words; leave its sentences alone in the file"
+            )
+    return rows
 
 
 def read_spoken(path: Path) -> list[Spoken]:
