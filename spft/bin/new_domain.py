@@ -54,23 +54,7 @@ def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
     folder = args.egs / args.name
-    if args.name in RESERVED or Path("conf/presets", args.name).exists():
-        raise UserError(f"{args.name!r} means something else to run.sh; take another")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
-        raise UserError(f"{args.name!r}: a name of lower-case letters, digits and _")
-    if folder.exists():
-        raise UserError(f"{folder} is there already; remove it or take another name")
-    if args.test and args.synthesize is not None:
-        raise UserError("--test and --synthesize: recordings or synthesis, not both")
-    if not args.test and args.synthesize is None:
-        raise UserError(
-            "nothing to test on: give recordings (--test DIR), or have sentences of "
-            "the text held out and spoken (--synthesize 100)"
-        )
-    if args.synthesize is not None and args.synthesize < 1:
-        raise UserError(f"--synthesize {args.synthesize}: a number from 1")
-    if args.dev and not args.test:
-        raise UserError("--dev needs --test")
+    check_options(args, folder)
 
     from spft.data.leak import find_leaks
     from spft.data.own_domain import Lexicon, read_lexicon, read_sentences
@@ -107,19 +91,49 @@ def main() -> None:
                     print(json.dumps(row, ensure_ascii=False), file=stream)
         folder.mkdir()
         recipe.rename(folder / "asr1")
-    if not lexicon.types and len(kept) > MANY:
-        print(f"warning: without --entities the second pass looks for the commonest "
-              f"phrases of {len(kept)} sentences, for a second an utterance",
-              file=sys.stderr)  # fmt: skip
-    words = [word for sentence in kept for word in sentence.split()]
-    if sum(word in COMMON for word in words) < 0.02 * len(words):
-        print(f"warning: {args.text}: hardly reads like English, which is all that the "
-              "models that come with this know", file=sys.stderr)  # fmt: skip
+    warn_of_text(kept, bool(lexicon.types))
     entities = sum(len(row["entities"]) for row in rows)
     print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
           f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "
           f"test; {entities} entities in these")  # fmt: skip
     print("the text is read so: " + " / ".join(f"'{text[:60]}'" for text in kept[:3]))
+
+
+def check_options(args: argparse.Namespace, folder: Path) -> None:
+    """Refuse names and options that do not go together.
+
+    Raises:
+        UserError: naming them.
+    """
+    if args.name in RESERVED or Path("conf/presets", args.name).exists():
+        raise UserError(f"{args.name!r} means something else to run.sh; take another")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
+        raise UserError(f"{args.name!r}: a name of lower-case letters, digits and _")
+    if folder.exists():
+        raise UserError(f"{folder} is there already; remove it or take another name")
+    if args.test and args.synthesize is not None:
+        raise UserError("--test and --synthesize: recordings or synthesis, not both")
+    if not args.test and args.synthesize is None:
+        raise UserError(
+            "nothing to test on: give recordings (--test DIR), or have sentences of "
+            "the text held out and spoken (--synthesize 100)"
+        )
+    if args.synthesize is not None and args.synthesize < 1:
+        raise UserError(f"--synthesize {args.synthesize}: a number from 1")
+    if args.dev and not args.test:
+        raise UserError("--dev needs --test")
+
+
+def warn_of_text(sentences: list[str], named: bool) -> None:
+    """Say what will be slow or wrong with normalised text, ``named``: with names."""
+    if not named and len(sentences) > MANY:
+        print(f"warning: without --entities the second pass looks for the commonest "
+              f"phrases of {len(sentences)} sentences, for a second an utterance",
+              file=sys.stderr)  # fmt: skip
+    words = [word for sentence in sentences for word in sentence.split()]
+    if sum(word in COMMON for word in words) < 0.02 * len(words):
+        print("warning: the text hardly reads like English, which is all that the "
+              "models that come with this know", file=sys.stderr)  # fmt: skip
 
 
 def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]:

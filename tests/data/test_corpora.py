@@ -92,7 +92,9 @@ def test_librispeech_faults(libri):
     utterances = librispeech.read_librispeech(libri)
     with pytest.raises(UserError, match="in both dev and test: 22"):
         librispeech.split_speakers(utterances, ["22"], ["22"])
-    with pytest.raises(UserError, match="not in the corpus: 99 .*; others by .* 11 22 33"):
+    with pytest.raises(
+        UserError, match="not in the corpus: 99 .*; others by .* 11 22 33"
+    ):
         librispeech.split_speakers(utterances, ["99"], ["22"])
     next(libri.rglob("22-7-0001.mp3")).unlink()
     with pytest.raises(UserError, match=r"22-7.trans.txt:2: text without audio"):
