@@ -119,7 +119,6 @@ def write_pack(
     import yaml
 
     from spft.checkpoint import read_config, read_weights, write_weights
-    from spft.search.neural_lm import CHECKPOINTS
 
     models: dict[str, dict] = {}
     adapters: dict[str, set[str]] = {}
@@ -141,27 +140,7 @@ def write_pack(
                     "its folder as it is (transcribe --model)"
                 )
             write_weights(root / name, weights)
-            shutil.copy(domain.model / "config.yaml", root / name)
-            keys = {"model": name, "external": {}, "weights": domain.weights}
-            keys["second"] = domain.second
-            if domain.decode:
-                keys["decode"] = domain.decode
-            for kind, folder in domain.external.items():
-                target = root / name / kind
-                target.mkdir()
-                wanted = ("config.yaml", "ngram.arpa")
-                lms = [folder / n for n in CHECKPOINTS if (folder / n).exists()]
-                for path in [*(folder / n for n in wanted), *lms[:1]]:
-                    if path.exists():
-                        shutil.copy(path.resolve(), target / path.name)
-                keys["external"][kind] = f"{name}/{kind}"
-            tables = {"names": (domain.names, "names.tsv")}
-            tables["phrases"] = domain.phrases, "phrases.txt"
-            for key, (table, target) in tables.items():
-                if table:
-                    shutil.copy(table, root / name / target)
-                    keys[key] = f"{name}/{target}"
-            manifest["domains"][name] = keys
+            manifest["domains"][name] = _write_domain(root, name, domain)
         text = yaml.safe_dump(manifest, sort_keys=False)
         (root / MANIFEST).write_text(text, encoding="utf-8")
         if results:
@@ -172,6 +151,33 @@ def write_pack(
         ):
             for path in sorted(root.rglob("*")):
                 archive.write(path, path.relative_to(root))
+
+
+def _write_domain(root: Path, name: str, domain: Domain) -> dict:
+    """Copy all of a domain but its weights to ``root``; what the manifest says of it."""
+    from spft.search.neural_lm import CHECKPOINTS
+
+    shutil.copy(domain.model / "config.yaml", root / name)
+    keys = {"model": name, "external": {}, "weights": domain.weights}
+    keys["second"] = domain.second
+    if domain.decode:
+        keys["decode"] = domain.decode
+    for kind, folder in domain.external.items():
+        target = root / name / kind
+        target.mkdir()
+        wanted = ("config.yaml", "ngram.arpa")
+        lms = [folder / n for n in CHECKPOINTS if (folder / n).exists()]
+        for path in [*(folder / n for n in wanted), *lms[:1]]:
+            if path.exists():
+                shutil.copy(path.resolve(), target / path.name)
+        keys["external"][kind] = f"{name}/{kind}"
+    tables = {"names": (domain.names, "names.tsv")}
+    tables["phrases"] = domain.phrases, "phrases.txt"
+    for key, (table, file) in tables.items():
+        if table:
+            shutil.copy(table, root / name / file)
+            keys[key] = f"{name}/{file}"
+    return keys
 
 
 def pretrained_names(config: dict) -> list[str]:
