@@ -154,7 +154,7 @@ def write_pack(
 
 
 def _write_domain(root: Path, name: str, domain: Domain) -> dict:
-    """Copy all of a domain but its weights to ``root``; what the manifest says of it."""
+    """Copy a domain but for its weights to ``root``; its part of the manifest."""
     from spft.search.neural_lm import CHECKPOINTS
 
     shutil.copy(domain.model / "config.yaml", root / name)

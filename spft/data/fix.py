@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from spft.data.entities import Entity, read_entities
-from spft.data.kaldi import write_data_dir
+from spft.data.kaldi import same_keys, write_data_dir
 from spft.data.normalize import normalize, spell_out
 from spft.data.spans import locate
 from spft.data.table import read_table
@@ -36,28 +36,19 @@ def fix_data_dir(directory: str | Path, *, audio: bool = True) -> None:
         entities = read_entities(directory / "entities", check_sorted=False)
     utterances = []
     main = text if text is not None else wavs if audio else entities
+    if audio:
+        same_keys(main, wavs)
     for key in main:
         raw, located = None if text is None else text[key], None
         normal = None if raw is None else normalize(raw)
         if key in entities:
             located = _relocate(raw, entities[key], entities.where(key))
         path = Path(wavs[key]) if key in wavs else None
-        if audio and path is None:
-            raise UserError(
-                f"{main.where(key)}: text without audio: {key!r} is not in "
-                f"{wavs.path}; add it there or remove the line"
-            )
         speaker = speakers.get(key, key)
         voiced = spoken.get(key)
         if voiced is None and raw is not None:
             voiced = spell_out(raw, normal)
         utterances.append(Utterance(key, normal, speaker, path, located, voiced))
-    for key in wavs:
-        if key not in main:
-            raise UserError(
-                f"{wavs.where(key)}: audio without text: {key!r} is not in "
-                f"{main.path}; add it there or remove the line"
-            )
     for table in (entities, spoken):
         for key in table:
             if key not in main:

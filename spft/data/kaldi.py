@@ -47,7 +47,7 @@ def read_data_dir(directory: str | Path, *, audio: bool = True) -> list[Utteranc
     speakers: dict[str, str] = {}
     if wavs is not None:
         if text is not None:
-            _same_keys(text, wavs)
+            same_keys(text, wavs)
         _check_ids(wavs)
         speakers = _speakers(directory, wavs)
     entities = {}
@@ -99,7 +99,12 @@ def _check_normal(text: str, where: str, directory: Path) -> None:
         )
 
 
-def _same_keys(text: Table, wavs: Table) -> None:
+def same_keys(text: Table, wavs: Table) -> None:
+    """Refuse utterances that only one of two tables has.
+
+    Raises:
+        UserError: naming the line.
+    """
     for key in text:
         if key not in wavs:
             raise UserError(
