@@ -220,16 +220,11 @@ def test_stages_5_to_7_alone(recipe, tiny):
     for path, earlier in zip((tuned, text), made, strict=True):
         assert path.stat().st_mtime_ns > earlier.st_mtime_ns
     assert text.read_text() == before
-    part = (*music, "--stage", "6", "--resume", "true")
-    result = recipe(*part, "--methods", "soft_prompt")
+    part = (*music, "--stage", "6", "--resume", "true", "--methods", "soft_prompt")
+    result = recipe(*part)
     assert result.returncode == 0, result.stderr[-3000:]
     for folder in ("ngram", "base", "soft_prompt"):
         assert f"finished already: exp/tiny/music/{folder}" in result.stderr
-    # Another search: the decodes do not stay.
-    other = ("--methods", "soft_prompt", "--keep_prompt", "true", "--fusion", "false")
-    result = recipe(*part, *other)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "finished already" not in result.stderr
 
 
 def test_a_method_is_added_later(recipe, tiny):
@@ -260,17 +255,20 @@ def test_systems_are_decoded_alike_one_a_job(recipe, tiny):
         assert path.read_text() == text and path.stat().st_mtime_ns > made
 
 
-def test_a_prompt_of_another_length(recipe, tiny):
+def test_a_prompt_of_another_length_that_stays(recipe, tiny):
     part = ("--preset", "tiny", "--domains", "music", "--stop_stage", "7",
             "--methods", "soft_prompt", "--prompt_vectors", "5")  # fmt: skip
     refused = recipe(*part, "--stage", "5")
     assert refused.returncode == 1
     assert "exp/tiny/music/prompt has 4; begin at --stage 4" in refused.stderr
-    result = recipe(*part, "--stage", "4", "--max_epoch", "1", "--fusion", "false")
+    result = recipe(*part, "--stage", "4", "--max_epoch", "1", "--fusion", "false",
+                    "--keep_prompt", "true")  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     soft = tiny.exp / "music/soft_prompt"
     assert load_file(soft / "model.safetensors")["adapt.embeds"].shape[0] == 5
     log = (soft / "train.log").read_text()
     assert "1epoch results" in log and "2epoch results" not in log
     assert (soft / "decode_plain/music_test/score.json").exists()
+    decode = json.loads((soft / "decode_plain/decode.json").read_text())
+    assert decode["config"]["keep_prompt"]
     assert not (soft / "decode_second/decode.json").exists()
