@@ -25,7 +25,7 @@ class DecodeConfig:
             has such a head.
         first_pass_weight: of the score that the encoder's own decoder gives to each
             hypothesis of the n-best list, where there is such a decoder. With 0 its
-            transcript, the first pass, does not join the search's list either.
+            transcript, the first pass, does not join the list either.
         pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
             that LLM and LM like best; at least twice the beam.
         length_penalty: exponent of the length that scores are divided by, in the search

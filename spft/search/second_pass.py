@@ -76,13 +76,14 @@ class SecondPass:
     def _judge(self, batch: list[str], speech, nbests) -> dict[str, Candidates]:
         recognizer = self.recognizer
         frames, lengths = recognizer.encode([speech.load(u) for u in batch])
-        first_pass = speech.transcripts(batch)
+        first_pass = speech.transcripts(batch)  # as what is read, or as a hypothesis
+        joins = first_pass and self.config.first_pass_weight
         ctc = recognizer.ctc_log_probs(frames, lengths)
         found, said = {}, {}
         for i, (u, n) in enumerate(zip(batch, lengths.tolist(), strict=True)):
             found[u] = self._collect(
                 nbests[u],
-                first_pass[i : i + 1] if first_pass else [],
+                first_pass[i : i + 1] if joins else [],
                 None if ctc is None else ctc[i, :n],
             )
             said[u] = self._said("llm", nbests[u], found[u])
