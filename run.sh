@@ -106,7 +106,7 @@ for domain in $domains; do
     done
 done
 for file in "conf/presets/$preset"/*.yaml; do
-    [[ $preset = default || ${file##*/} = model.yaml || -e conf/${file##*/} ]] ||
+    [[ ! -e $file || ${file##*/} = model.yaml || -e conf/${file##*/} ]] ||
         die "$file is not read: no file of conf/ has that name"
 done
 

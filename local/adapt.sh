@@ -50,7 +50,7 @@ config_of() { # config_of METHOD: by which stage 5 tunes it
 }
 
 check_configurations() { # of all stages to run and all domains, before the first
-    local domain method options=()
+    local domain method file options=()
     if runs 3 && [ "$baseline" = train ]; then
         options+=(--stages "$(conf baseline.yaml)")
         [ "$projector" != ctc ] ||
@@ -69,9 +69,10 @@ check_configurations() { # of all stages to run and all domains, before the firs
             options+=(--lm "$(conf lm.yaml "$domain")")
         fi
         if runs 7; then options+=(--decode "$(conf decode.yaml "$domain")"); fi
-        if runs 9 && grep -q '^keep_prompt: *true' "$(conf decode.yaml "$domain")"; then
-            die "$(conf decode.yaml "$domain"): keep_prompt: packs decode without it;" \
-                "add --stop_stage 8"
+        if runs 9; then
+            file=$(conf decode.yaml "$domain")
+            [ "$(python -m spft.bin.show_config "$file" keep_prompt --default False)" = \
+                False ] || die "$file: keep_prompt: packs decode without it; add --stop_stage 8"
         fi
     done
     if [ "$stage" -le 5 ] && [ "$preset" != tiny ]; then # tiny's LLM is made in stage 2

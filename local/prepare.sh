@@ -92,6 +92,9 @@ make_baseline() { # stage 3
         do_run mv "$exp/baseline.tmp" "$exp/baseline" # whole, or not there
     else
         need "$data/baseline_train/text" 2
+        # Not a copy from an earlier call, which --resume would take for this training.
+        ! cmp -s "$exp/baseline/model.safetensors" "$shipped/model.safetensors" ||
+            rm -r "$exp/baseline"
         if [ "$encoder" = cached ]; then # of its first passes
             confusions=$exp/confusions.json
             do_run python -m spft.bin.learn_confusions --data "$data/baseline_train" \
