@@ -55,12 +55,11 @@ def load_model(folder: str | Path):
 
     from torch.nn import Module
 
-    from spft.task import SpeechLLMTask
+    from spft.build import DEFAULTS, build_model
 
-    config = read_config(folder)
+    config = DEFAULTS | read_config(folder)
     config |= {"init": [], "strength": 1.0}  # all that is needed stands in this folder
-    default = vars(SpeechLLMTask.get_parser().parse_args([]))
-    model = SpeechLLMTask.build_model(argparse.Namespace(**{**default, **config}))
+    model = build_model(argparse.Namespace(**config))
     weights = read_weights(folder)
     made_here = ["projector.", "adapt."]
     if not getattr(model.encoder, "pretrained", False):

@@ -51,7 +51,10 @@ if ! installed; then
     echo "setup: installing into .venv (Python: $python)" >&2
     "$uv" venv --quiet --clear --python "$python" .venv ||
         die "no Python 3.12 or 3.13, and uv cannot fetch one; install it"
-    "$uv" pip install --quiet --python .venv/bin/python -r requirements.lock ||
+    # Compiled now, for every user of .venv and also where PYTHONDONTWRITEBYTECODE is set:
+    # there each command would compile torch and ESPnet anew, which takes longer than it.
+    "$uv" pip install --quiet --compile-bytecode --python .venv/bin/python \
+        -r requirements.lock ||
         die "packages cannot be installed; check the network, the disk, and that there is" \
             "a C++ compiler (apt-get install g++ python3-dev)"
     echo "$lock" >"$stamp"

@@ -55,14 +55,14 @@ def main() -> None:
 
 def reference() -> str:
     """The page."""
+    from spft.build import CHOICES
     from spft.llm import LLM
     from spft.model import SpeechLLM
     from spft.search.config import DecodeConfig
-    from spft.task import adapt_choices, encoder_choices, projector_choices
 
     parts = [INTRODUCTION, "## The stage: `model_conf`, `trainable`", keys(SpeechLLM)]
     parts += ["## `llm_conf`", keys(LLM)]
-    for choices in (encoder_choices, projector_choices, adapt_choices):
+    for choices in CHOICES:
         for name, part in choices.classes.items():
             parts.append(f"## `{choices.name}: {name}` with `{choices.name}_conf`")
             parts.append(keys(part))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spft.errors import UserError
+from spft.files import read_yaml
 from spft.search.scorers import VocabularyMap
 
 # ESPnet's names for the best checkpoint, averaged where several are kept.
@@ -38,8 +39,8 @@ class NeuralLM:
         eos_id: int,
         device: str | torch.device = "cpu",
     ):
-        self.model, token_list = load_espnet_lm(directory)
-        self.model.to(device)
+        self.lm, token_list = load_espnet_lm(directory)
+        self.lm.to(device)
         config = Path(directory) / "config.yaml"
         try:
             # The last token is <sos/eos>, as ESPnet's LM assumes too.
@@ -62,14 +63,14 @@ class NeuralLM:
                 "train the LM on data from spft.bin.prepare_lm"
             ) from error
         # A recurrent LM's state holds one row per hypothesis in dimension 1.
-        self.recurrent = hasattr(self.model.lm, "rnn")
+        self.recurrent = hasattr(self.lm, "rnn")
 
     def initial(self, n: int) -> Any:
         return None
 
     @torch.inference_mode()
     def score(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        inputs, lm = self.map.encode(tokens)[:, None], self.model.lm
+        inputs, lm = self.map.encode(tokens)[:, None], self.lm
         if self.recurrent:
             logits, state = lm(inputs, state)
         else:
@@ -93,15 +94,16 @@ class NeuralLM:
 
 
 def load_espnet_lm(directory: str | Path) -> tuple[torch.nn.Module, list[str]]:
-    """Load ESPnet's language model, ready to predict, and its token list.
+    """Load a language model of ESPnet's LM task, ready to predict, and its token list.
+
+    Not through that task, whose import would take longer than all of it.
 
     Raises:
-        UserError: no such model, a checkpoint that lacks parameters, an LM type that
+        UserError: no such model, a checkpoint that does not fit it, an LM type that
             keeps no state.
     """
     from espnet2.lm.seq_rnn_lm import SequentialRNNLM
     from espnet2.lm.transformer_lm import TransformerLM
-    from espnet2.tasks.lm import LMTask
 
     directory = Path(directory)
     config = directory / "config.yaml"
@@ -111,16 +113,21 @@ def load_espnet_lm(directory: str | Path) -> tuple[torch.nn.Module, list[str]]:
             f"{directory}: no language model here (config.yaml and "
             f"{' or '.join(CHECKPOINTS)}); train one with spft.bin.train_lm"
         )
-    model, args = LMTask.build_model_from_file(config, paths[0])
-    # ESPnet loads with strict=False: absent parameters would stay random.
+    conf = read_yaml(config)
+    kind = {"seq_rnn": SequentialRNNLM, "transformer": TransformerLM}.get(conf["lm"])
+    if kind is None:
+        raise UserError(
+            f"{config}: lm: {conf['lm']} cannot be fused; seq_rnn or transformer can"
+        )
+    tokens = conf["token_list"]
+    lm = kind(vocab_size=len(tokens), **conf["lm_conf"])
     stored = torch.load(paths[0], map_location="cpu", weights_only=True)
-    if missing := model.state_dict().keys() - stored.keys():
+    # ESPnet's model around it has nothing else to learn.
+    stored = {name.removeprefix("lm."): tensor for name, tensor in stored.items()}
+    if missing := lm.state_dict().keys() - stored.keys():
         raise UserError(
             f"{paths[0]}: lacks {sorted(missing)[0]} and {len(missing) - 1} more; "
             "it does not belong to this config.yaml"
         )
-    if not isinstance(model.lm, SequentialRNNLM | TransformerLM):
-        raise UserError(
-            f"{config}: lm: {args.lm} cannot be fused; seq_rnn or transformer can"
-        )
-    return model.eval(), args.token_list
+    lm.load_state_dict(stored)
+    return lm.eval(), tokens
