@@ -5,7 +5,7 @@ prepare_data() { # stage 1
     local limit=() speeds=true domain source part
     [ "$resume" = true ] || forget_commands
     if [ "$preset" = tiny ]; then # a few utterances of each set
-        limit=(--limit 16) speeds=false
+        limit=(--limit 8) speeds=false
     fi
     do_run egs2/librispeech/asr1/local/data.sh --corpus mini --out "$data" "${limit[@]}"
     if [ "$general" = librispeech ]; then
