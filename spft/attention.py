@@ -3,8 +3,9 @@
 In a text-only stage all sentences of a batch stand under one soft prompt; in the search
 all hypotheses of an utterance stand behind its audio. Either way the prefix goes
 through the LLM once, by itself, and the rows attend to what it left there: nothing of
-it is computed, copied or reordered for each row. (Training on a GPU has a way of its
-own, :mod:`spft.rows`.)
+it is computed, copied or reordered for each row, unless one prefix of several has
+several texts (``owners`` in :meth:`spft.llm.LLM.forward`): each text gets a copy then.
+(Training on a GPU has a way of its own, :mod:`spft.rows`.)
 """
 
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from spft.errors import UserError
 from spft.files import atomic_write, sha256
 
 MANIFEST = "pack.yaml"
-FORMAT = 3  # with a gate of language models
+FORMAT = 4  # without a length penalty
 BASE = "base"  # the baseline's name among the domains
 
 

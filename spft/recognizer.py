@@ -26,9 +26,7 @@ from spft.search.hypothesis import Hypothesis
 from spft.search.judges import score_by_llm, score_tokens
 from spft.search.neural_lm import NeuralLM
 from spft.search.ngram import NgramLM
-from spft.search.phrases import Phrases
 from spft.search.scorers import PartialScorer, Scorer, WeightedScorer
-from spft.search.second_pass import SecondPass
 
 
 class Recognizer:
@@ -90,30 +88,6 @@ class Recognizer:
             return None
         return Moonshine(resolve(self.model.encoder.extractor), self.llm.device.type)
 
-    def recognise(
-        self,
-        waveforms: list[np.ndarray],
-        weights: dict[str, float],
-        phrases: Phrases | None = None,
-        second: dict[str, float] | None = None,
-    ) -> list[list[Hypothesis]]:
-        """N-best lists of samples (``[N]``, 16 kHz, ±1), in their order.
-
-        Args:
-            waveforms: one utterance each.
-            weights: of the external LMs in the search.
-            phrases: of the domain, for a second pass; None: there is none.
-            second: weights of that pass.
-        """
-        names = [str(i) for i in range(len(waveforms))]
-        speech = Waveforms(dict(zip(names, waveforms, strict=True)), self.asr)
-        results = self.decode(speech, weights)
-        if phrases is not None:
-            found = SecondPass(self, phrases).candidates(speech, results)
-            bonus = self.config.lm_length_bonus
-            results = {u: c.ranked(second or {}, bonus) for u, c in found.items()}
-        return [results[name] for name in names]
-
     def decode(
         self,
         speech: SpeechSource | Waveforms,
@@ -130,7 +104,7 @@ class Recognizer:
         config = self.config
         search_config = BeamSearchConfig(
             beam=config.beam,
-            length_penalty=config.length_penalty,
+            length_penalty=0.0,
             length_bonus=config.length_bonus
             + config.lm_length_bonus * sum(weights.values()),
             no_repeat_ngram_size=config.no_repeat_ngram_size,
@@ -290,8 +264,7 @@ class Recognizer:
         log_probs = self.asr.score(frames, texts, template, known)
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
-            norm = hypothesis.length**config.length_penalty
-            part = config.first_pass_weight * log_prob / norm
+            part = config.first_pass_weight * log_prob
             parts = {**hypothesis.parts, "first_pass": part}
             score = hypothesis.score + part
             rescored.append(replace(hypothesis, score=score, parts=parts))

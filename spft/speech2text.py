@@ -16,10 +16,12 @@ import numpy as np
 
 from spft.data.audio import LONG_SECONDS, SAMPLE_RATE, read_audio, to_16khz
 from spft.data.own_domain import Lexicon, read_lexicon
+from spft.data.speech import Waveforms
 from spft.errors import UserError
 from spft.pack import Domain, Pack, open_pack
 from spft.recognizer import Recognizer
 from spft.search.phrases import Phrases
+from spft.search.second_pass import SecondPass
 
 _log = logging.getLogger(__name__)
 
@@ -135,15 +137,24 @@ class Speech2Text:
                 LONG_SECONDS,
             )
         domain = self.pack.domains[self.domain]
-        nbests = self.recognizer.recognise(
-            waveforms, domain.weights, self.phrases, domain.second
-        )
+        recognizer = self.recognizer
+        utterances = {str(i): waveform for i, waveform in enumerate(waveforms)}
+        source = Waveforms(utterances, recognizer.asr)
+        nbests = recognizer.decode(source, domain.weights)
+        if self.phrases is not None:
+            second_pass = SecondPass(recognizer, self.phrases)
+            candidates = second_pass.candidates(source, nbests)
+            bonus = recognizer.config.lm_length_bonus
+            nbests = {
+                u: found.ranked(domain.second or {}, bonus)
+                for u, found in candidates.items()
+            }
         return [
             [
-                Transcript(normalize(self.recognizer.text(h)), h.score, h.parts)
-                for h in nbest
+                Transcript(normalize(recognizer.text(h)), h.score, h.parts)
+                for h in nbests[u]
             ]
-            for nbest in nbests
+            for u in utterances
         ]
 
     def _tokens(self, words: str) -> list[int]:

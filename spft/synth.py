@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from num2words import num2words
 
 from spft.data.audio import SAMPLE_RATE
 from spft.errors import UserError
@@ -87,8 +88,17 @@ def find_espeak() -> str:
     )
 
 
+# espeak-ng reads "roman two" for them. IV may be a number, too, but more texts have it
+# for a drip.
+UNITS = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+ROMAN = {10 * t + u: "x" * t + UNITS[u] for t in range(4) for u in range(10)}
+ROMAN = {word: num2words(n) for n, word in ROMAN.items() if len(word) > 1}
+ROMAN["iv"] = "i.v."
+
+
 def phonemize(text: str, british: bool) -> str:
     """Kokoro's phonemes of English ``text``, by espeak-ng."""
+    text = re.sub(r"\b[ivx]+\b", lambda m: ROMAN.get(m[0], m[0]), text)
     voice = "en-gb" if british else "en-us"
     command = [find_espeak(), "-q", "--ipa", "--tie=^", "-v", voice]
     done = subprocess.run(
@@ -100,7 +110,7 @@ def phonemize(text: str, british: bool) -> str:
 class KokoroEngine:
     """Kokoro-82M through onnxruntime, 28 voices of American and British English."""
 
-    name = "kokoro-82m-int8"
+    name = "kokoro-82m-int8/2"  # of audio that is kept; 2: Roman numbers
     sample_rate = 24000
 
     def __init__(self, model: str | Path = "kokoro", threads: int = 1):

@@ -14,7 +14,7 @@ import torch
 from spft.adapt.confusions import Confusions
 from spft.bin import extract_features
 from spft.data.audio import read_audio
-from spft.data.speech import find_speech
+from spft.data.speech import Waveforms, find_speech
 from spft.recognizer import Recognizer
 from spft.search.beam import BeamSearch
 from spft.search.config import DecodeConfig
@@ -23,7 +23,7 @@ from spft.search.second_pass import SecondPass
 
 RECIPE = Path(__file__).parents[1] / "egs2/librispeech/asr1"
 BASELINE, CORPUS = RECIPE / "baseline", RECIPE / "downloads"
-CONFIG = DecodeConfig(beam=2, length_penalty=1.0)
+CONFIG = DecodeConfig(beam=2)
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +64,10 @@ def test_it_recognises(spoken, recognizer, found):
     best = recognizer.best_texts(found)
     assert jiwer.wer([*texts.values()], [best[name] for name in texts]) < 0.1
     # Out of a data directory with features, and from samples.
-    names = list(found)
-    waves = [read_audio(CORPUS / "audio" / f"{name}.ogg") for name in texts]
-    waves.append(read_audio(data.parent / "noise.wav"))
-    again = dict(zip([*texts, "noise"], recognizer.recognise(waves, {}), strict=True))
-    for name in names:
+    waves = {name: read_audio(CORPUS / "audio" / f"{name}.ogg") for name in texts}
+    waves["noise"] = read_audio(data.parent / "noise.wav")
+    again = recognizer.decode(Waveforms(waves, recognizer.asr), {})
+    for name in found:
         assert [h.tokens for h in again[name]] == [h.tokens for h in found[name]]
         assert again[name][0].score == pytest.approx(found[name][0].score, abs=1e-3)
 

@@ -42,6 +42,13 @@ def test_espeak_to_kokoro():
     assert synth.phonemize("play the boat", british=True) == "plˈA ðə bˈQt"
 
 
+@needs_espeak
+def test_roman_numbers_are_read_as_numbers():
+    for written, said in (("part ii", "part two"), ("on iv fluids", "on i.v. fluids")):
+        assert synth.phonemize(written, False) == synth.phonemize(said, False)
+    assert synth.ROMAN["xxxix"] == "thirty-nine" and "i" not in synth.ROMAN
+
+
 @pytest.mark.skipif(not shutil.which("flite"), reason="flite is not installed")
 def test_flite_speaks_at_the_rate_whatever_the_voice():
     engine = synth.FliteEngine()

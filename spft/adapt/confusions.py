@@ -1,8 +1,8 @@
-"""How a letter recogniser misspells, learnt from its own transcripts.
+"""How a recogniser misspells, learnt from its own transcripts of known text.
 
-Such a recogniser writes what it hears: "interfeu", "fraises", "a cross". Its errors are
-counted as exchanges of letter chunks ("ph" → "f"), where possible with the letters on
-either side, and drawn anew to misspell any text as it would.
+Words that it does not know are written as they sound: "interfeu", "fraises", "a
+cross". Such errors are counted as exchanges of letter chunks ("ph" → "f"), where
+possible with the letters on either side, and drawn anew to misspell any text.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Noisy text in place of audio: how text alone teaches a decoder to follow its prefix.
 
-The noise imitates the errors of a letter recogniser: those learnt from one, or by rules
-before there is any. Used to teach the decoder of stage 3 and, in the manner of
+The noise imitates the errors of the first pass, learnt from its transcripts, or by
+rules those of a CTC head. Used to teach the decoder of stage 3 and, in the manner of
 arXiv 2601.20900, as an adaptation method.
 """
 

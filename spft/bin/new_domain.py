@@ -107,6 +107,8 @@ def check_options(args: argparse.Namespace, folder: Path) -> None:
     """
     if args.name in RESERVED or Path("conf/presets", args.name).exists():
         raise UserError(f"{args.name!r} means something else to run.sh; take another")
+    if args.name.endswith("_tts"):  # data/medical_tts_dev is medical's text spoken
+        raise UserError(f"{args.name!r}: ends in _tts; take another")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise UserError(f"{args.name!r}: a name of lower-case letters, digits and _")
     if folder.exists():

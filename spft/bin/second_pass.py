@@ -139,7 +139,7 @@ def check_search(
     Raises:
         UserError: the search's configuration, model or features differ.
     """
-    for key in ("first_pass_weight", "length_penalty", "keep_prompt"):
+    for key in ("first_pass_weight", "keep_prompt"):
         wanted = getattr(config, key)
         if (found := report["config"][key]) != wanted:
             raise UserError(

@@ -27,8 +27,9 @@ def _is_cut(file: Path) -> bool:
         head = stream.read(12)
         if head[:4] == b"RIFF":
             declared = int.from_bytes(head[4:8], "little")
-            # Streams of unknown length say 0 or one of the largest numbers.
-            return 0 < declared < 0x7FFFF000 and declared + 8 > size
+            # Streams of unknown length say 0 or one of the largest numbers; some
+            # programs count the header's own bytes, too.
+            return 0 < declared < 0x7FFFF000 and declared > size
         if head[:4] == b"OggS":
             stream.seek(max(0, size - 65307))  # the longest page
             tail = stream.read()
@@ -59,7 +60,11 @@ def read_audio(path: str | Path, *, where: str | None = None) -> np.ndarray:
         raise UserError(f"{place}: no such audio file; mend the path")
     if file.stat().st_size == 0:
         raise UserError(f"{place}: empty audio file; fetch it again or remove it")
-    if _is_cut(file):
+    try:
+        cut = _is_cut(file)
+    except OSError as error:
+        raise UserError(f"{place}: unreadable ({error.strerror})") from None
+    if cut:
         raise UserError(f"{place}: truncated audio; fetch it again")
     try:
         with soundfile.SoundFile(file) as sound:

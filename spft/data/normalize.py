@@ -19,6 +19,7 @@ _LETTERS = str.maketrans(
         **{"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d"},
         **{"þ": "th", "ħ": "h", "ı": "i", "º": "o", "ª": "a"},
         **{"\u00ad": "", "\u200b": "", "™": "", "℠": ""},
+        **{"≥": " at least ", "≤": " at most ", "±": " plus or minus "},
     }
 )
 _MONTHS = (
@@ -46,11 +47,15 @@ _HOURS = (
 _NUMBER = r"\d{1,3}(?:,\d{3})+|\d+"
 
 
+def _digits(digits: str) -> str:
+    return " ".join(num2words(int(digit)) for digit in digits)
+
+
 def _cardinal(digits: str) -> str:
     digits = digits.replace(",", "")
     # Codes and telephone numbers are read digit by digit.
     if len(digits) > 6 and not digits.endswith("000") or digits[0] == "0":
-        return " ".join(num2words(int(digit)) for digit in digits)
+        return _digits(digits)
     return num2words(int(digits)) if len(digits) <= 15 else _cardinal("0" + digits)
 
 
@@ -63,7 +68,7 @@ def _integer(digits: str) -> str:
 
 def _decimal(match: re.Match) -> str:
     whole, part = match[1] or "0", match[2]
-    return f" {_cardinal(whole)} point {' '.join(num2words(int(d)) for d in part)} "
+    return f" {_cardinal(whole)} point {_digits(part)} "
 
 
 def _money(match: re.Match) -> str:
@@ -72,7 +77,7 @@ def _money(match: re.Match) -> str:
     if scale:  # $1.5 million
         amount = _cardinal(whole)
         if part:
-            amount += " point " + " ".join(num2words(int(d)) for d in part)
+            amount += f" point {_digits(part)}"
         return f" {amount} {scale} {many} "
     words = []
     if int(whole) or not part:
@@ -99,6 +104,10 @@ def _half_of_day(match: re.Match) -> str:
     return f"{match[1]} a m" if match[1] else "p m"
 
 
+def _telephone(match: re.Match) -> str:
+    return f" {_digits(''.join(match.groups('')))} "
+
+
 def _plural(match: re.Match) -> str:
     """Decades: 90s, '80s, 1990's."""
     digits = match[1]
@@ -114,6 +123,10 @@ def _ordinal(match: re.Match) -> str:
 _RULES: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
+        (r"\d{30,}", lambda m: " ".join(m[0]) + " "),  # no number: a dump, a key
+        (r"(?<![\w-])(?:\(?(\d{3})\)?[-. ]\s?)?(\d{3})-(\d{4})(?![\w-])", _telephone),
+        (r"https?://|(?<=\w)\.(?=(?:com|org|net|edu|gov)\b)|(?<=\bwww)\.",
+         lambda m: " dot " if m[0] == "." else " "),
         (r"(?<=[^\s(])-", " "),  # 10am-2pm; what is left may be a sign
         (r"(?<=\bo)\"(?=clock\b)", "'"),
         (r"(?<=\b[a-z])!(?=[a-z])", "i"),  # p!nk
@@ -129,7 +142,7 @@ _RULES: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
         (r"\b3d of\b", "third of"),
         (r"\b(" + _NUMBER + r")(?:st|nd|rd|th)\b", _ordinal),
         (r"'?\b(\d{2}|\d{2}00|\d{3}0)'?s\b", _plural),
-        (r"\b(\d{3})[- ](\d{3})[- ](\d{4})\b", lambda m: "".join(m.groups())),
+        (r"\(?\b(\d{3})\)?[. ]\s?(\d{3})[. ](\d{4})\b", _telephone),
         (r"(?:(\d)\s)?(?<![\w/])([123])/([234])\b(?!/)",
          lambda m: (m[1] + " and " if m[1] else "")
          + _FRACTIONS.get((m[2], m[3]), f"{m[2]} {m[3]}")),
@@ -159,6 +172,11 @@ _CLEAN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 
 def _fold(text: str) -> str:
     """Lower case without accents; ½ becomes `` 1/2``."""
+    text = re.sub(r"[µμ](?=[glms]\b)", "mc", text)  # micrograms, beside mg
+    if text != text.upper():
+        # Capitals are read by letters; Sunset Dr. is a drive, Dr. Dre a doctor.
+        text = re.sub(r"\b(?:MRS?|DR)\b", lambda m: " ".join(m[0]), text)
+        text = re.sub(r"(?<=\w )([A-Z][a-z]+) Dr\b(?!\.? [A-Z])", r"\1 Drive", text)
     text = re.sub(r"[¼-¾⅐-⅞]", lambda m: f" {m[0]}", text.lower().translate(_LETTERS))
     text = unicodedata.normalize("NFKD", text).replace("⁄", "/").lower()
     return "".join(c for c in text if not unicodedata.combining(c))

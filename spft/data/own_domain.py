@@ -70,10 +70,10 @@ def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
         UserError: no such file, a table of other columns, or no line holds a word.
     """
     known, wordless = 0, []
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".json", ".jsonl"):
         raise UserError(
-            f"{path}: not commas but a tab goes between an entity and its type; write "
-            "it so into a .tsv or .txt"
+            f"{path}: a list of names is a .tsv or .txt: an entity a line, perhaps a "
+            "tab and its type behind it; write it so"
         )
     for number, line in enumerate(read_lines(path), 1):
         text, _, kind = line.partition("\t")
@@ -86,8 +86,8 @@ def read_lexicon(path: Path) -> Iterator[tuple[str, str]]:
             yield text, kind.strip() or UNTYPED
         else:
             wordless.append(f"{path}:{number}: {text.strip()!r}")
-    if wordless and not known:
-        raise UserError(f"{wordless[0]} holds no word, nor does any other line")
+    if not known:
+        raise UserError(f"{wordless[0] if wordless else path}: no word in any line")
     if wordless:
         _log.warning(
             f"{len(wordless)} names without a word that the models know, or with "

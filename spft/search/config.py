@@ -28,29 +28,26 @@ class DecodeConfig:
             transcript, the first pass, does not join the list either.
         pre_beam: how many tokens of each hypothesis CTC head and n-gram judge, those
             that LLM and LM like best; at least twice the beam.
-        length_penalty: exponent of the length that scores are divided by, in the search
-            alone.
         length_bonus: added per token, in the search alone.
         lm_length_bonus: added per token for each unit of external LM weight, or fusion
             would delete words: up to what a token costs an LM in nats, less where the
             CTC head holds the words.
         max_tokens_ratio: most tokens of a hypothesis, per position of the audio prefix;
             a longer one is cut there.
-        max_tokens_offset: as many more.
+        max_tokens_offset: tokens added to that limit.
         no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
             or the decoder might loop; 0 allows all.
         keep_prompt: a model that has a soft prompt keeps it, before the audio.
         lm_weights: LM weights to try on dev beside 0, without the n-gram.
         ngram_weights: those of the n-gram, then, with the chosen LM weight.
-        variants: of each hypothesis, the closest with a phrase of the domain in it that
-            the second pass looks at.
-        variants_kept: of all of an utterance, those that it judges.
+        variants: how many variants of a hypothesis, a run of its words replaced by a
+            phrase of the domain, the second pass considers: the closest in spelling.
+        variants_kept: how many of an utterance's variants all models judge.
         second_pass_weights: values to choose each judge's weight from, on dev and
             general dev; the LLM has weight 1.
-        gates: values to choose the gate from, together with these: external LMs judge
-            in the second pass only where the n-gram (without one, the LM) holds what
-            was heard this much more likely than the LLM does without the audio, in nats
-            per token.
+        gates: thresholds to choose from, together with these: external LMs judge an
+            utterance only if the n-gram (without one, the LM) finds what was heard so
+            much likelier than the LLM without the audio does, in nats per token.
     """
 
     beam: int = 4
@@ -58,7 +55,6 @@ class DecodeConfig:
     ctc_weight: float = 0.1
     first_pass_weight: float = 0.3
     pre_beam: int = 16
-    length_penalty: float = 0.0
     length_bonus: float = 0.0
     lm_length_bonus: float = 1.0
     max_tokens_ratio: float = 1.5

@@ -9,7 +9,7 @@ class Hypothesis:
 
     Attributes:
         tokens: without bos and eos.
-        score: weighted sum of log-probabilities; of the search's hypotheses divided by
+        score: weighted sum of log-probabilities, by the search divided by
             ``length ** length_penalty``.
         parts: what "llm", the scorers, "first_pass" and "length" each contribute to
             ``score``; the values add up to it.

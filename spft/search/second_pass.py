@@ -148,7 +148,7 @@ class SecondPass:
         coded = dict(zip(candidates.texts, candidates.tokens, strict=True))
         texts = [normalize(self.recognizer.text(h)) for h in nbest]
         return {
-            text: h.parts[judge] * h.length**config.length_penalty / weight
+            text: h.parts[judge] / weight
             for text, h in zip(texts, nbest, strict=True)
             if judge in h.parts and not h.truncated and h.tokens == coded[text]
         }

@@ -61,6 +61,15 @@ def test_a_wav_out_of_a_pipe_does_not_know_its_length(tmp_path, size):
     assert len(read_audio(path)) == 16000
 
 
+def test_a_wav_whose_header_counts_itself(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1, 16000), 16000)
+    written = bytearray(path.read_bytes())
+    written[4:8] = len(written).to_bytes(4, "little")
+    path.write_bytes(written)
+    assert len(read_audio(path)) == 16000
+
+
 def test_resamples_and_averages_and_says_so_once(tmp_path, caplog):
     stereo = np.stack([tone(1, 44100), np.zeros(44100)], axis=1)
     for name in ("one.wav", "two.wav"):

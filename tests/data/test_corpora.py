@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from spft.data.corpora import librispeech, mini, sgd, slurp, snips, speech_to_intent
+from spft.data.corpora.files import files_in
 from spft.data.entities import Entity
 from spft.data.spans import locate
 from spft.errors import UserError
@@ -377,3 +378,13 @@ def test_mini_faults(tmp_path, row, message):
     write_jsonl(tmp_path / "x.jsonl", [{"id": "ok", "text": "fine"}, row])
     with pytest.raises(UserError, match=message):
         mini.read_file(tmp_path / "x.jsonl", audio=False)
+
+
+def test_folders_that_are_links_are_read_once(tmp_path):
+    for name in ("elsewhere", "corpus"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.wav").touch()
+    (tmp_path / "corpus/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "corpus")
+    found = [path.name for path in files_in(tmp_path / "corpus")]
+    assert found == ["corpus.wav", "elsewhere.wav"]

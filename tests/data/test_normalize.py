@@ -29,6 +29,14 @@ CASES = {
     "March 3d": "march third",
     "a 3D movie": "a three d movie",
     "Mr. Smith": "mister smith",
+    "MR of the heart, Dr. Lee": "m r of the heart doctor lee",
+    "left on Sunset Dr., then ask the Dr.": "left on sunset drive then ask the doctor",
+    "(415) 555-0199, 415.555.0199, 555-4000": "four one five five five five zero one "
+    "nine nine four one five five five five zero one nine nine five five five four "
+    "zero zero zero",
+    "50 µg if ≥ 7": "fifty mcg if at least seven",
+    "https://www.example.com/a": "www dot example dot com a",
+    "1" * 31 + "st": "one " * 31 + "st",
     "Łódź, Straße, Æon, Ħamrun": "lodz strasse aeon hamrun",
     "日本": "",
     "10am-2pm, 7:30-9": "ten a m two p m seven thirty nine",

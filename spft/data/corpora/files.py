@@ -3,6 +3,7 @@
 import codecs
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +15,21 @@ _log = logging.getLogger(__name__)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """What is in a folder and those below it, sorted.
+    """What files are in a folder and those below it, also through links, sorted.
 
     Not what is hidden or in a hidden folder: macOS leaves ._call.wav beside call.wav.
     """
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    found, seen = [], set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(root))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and os.path.realpath(os.path.join(root, name)) not in seen
+        ]
+        found += [Path(root, name) for name in files if not name.startswith(".")]
+    return sorted(found)
 
 
 def _invalid_as_latin1(error: UnicodeError) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from spft.data.corpora.files import find_audio
+from spft.data.corpora.files import files_in, find_audio
 from spft.data.normalize import normalize
 from spft.data.table import read_lines
 from spft.data.utterance import Utterance
@@ -26,7 +26,9 @@ def read_librispeech(source: Path) -> list[Utterance]:
         UserError: nothing found, a malformed line, or a transcript without audio.
     """
     utterances = []
-    for path in sorted(source.rglob("*.trans.txt")):
+    for path in files_in(source):
+        if not path.name.endswith(".trans.txt"):
+            continue
         if EVALUATION & set(path.relative_to(source).parts):
             continue
         for number, line in enumerate(read_lines(path), 1):
