@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 # How torch.save and safetensors say that the disk is full, without an errno.
 FULL = ("inline_container.cc", "No space left on device")
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+REFUSED = (errno.EACCES, errno.EEXIST, errno.EPERM, errno.EROFS)
 
 
 class UserError(Exception):

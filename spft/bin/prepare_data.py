@@ -225,7 +225,7 @@ def main() -> None:
     if "text/train" in folders:  # for the second pass of stage 7
         names = folders["text/train"] / "names.txt"
         if listed:
-            shutil.copy(args.names, names)
+            shutil.copyfile(args.names, names)
         else:  # of an earlier preparation
             names.unlink(missing_ok=True)
     for name, utterances in sets.items():
