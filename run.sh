@@ -53,62 +53,9 @@ later, repeat the call with --resume true and the method added to --methods.
 TABLE
 }
 . tools/parse_options.sh ./run.sh "$@"
-for number in "$stage" "$stop_stage"; do
-    [[ $number =~ ^[1-9]$ ]] || die "stage '$number' is not one of 1 to 9"
-done
-[ "$stage" -le "$stop_stage" ] || die "--stage $stage comes after --stop_stage $stop_stage"
-[[ $preset = default || ( -n $preset && -d conf/presets/$preset && $preset != */* ) ]] ||
-    die "no preset '$preset' in conf/presets/"
-[[ $max_epoch =~ ^([1-9][0-9]*)?$ ]] || die "--max_epoch: a number from 1"
-[[ $prompt_vectors =~ ^([1-9][0-9]*)?$ ]] || die "--prompt_vectors: a number from 1"
-for words in "$domains" "$methods"; do
-    # shellcheck disable=SC2086  # a list of names
-    twice=$(printf '%s\n' $words | sort | uniq -d | head -n 1)
-    [ -z "$twice" ] || die "--domains, --methods: '$twice' is there twice"
-done
-known=" no_prompt pre_fine_tune empty_prompt upsample_mask soft_prompt noisy_text tts "
-for method in $methods; do
-    [[ $known = *" $method "* ]] ||
-        die "--methods: '$method' is none of:$known"
-done
-[[ ! $methods =~ pre_fine_tune || $methods =~ no_prompt.*pre_fine_tune ]] ||
-    die "--methods: pre_fine_tune goes on from no_prompt; name that before it"
-[[ " auto base $methods " = *" $packed "* ]] ||
-    die "--packed: '$packed' is neither base nor in --methods"
-[ "$keep_prompt" = false ] || [ "$stop_stage" -lt 9 ] ||
-    die "--keep_prompt true: packs decode without it; add --stop_stage 8"
-[ "$keep_prompt" = false ] || [[ " $methods " = *" soft_prompt "* ]] ||
-    die "--keep_prompt true: none of --methods has a prompt; add soft_prompt"
-[[ -z $prompt_vectors || " $methods " =~ \ (soft|empty)_prompt\  ]] ||
-    die "--prompt_vectors: none of --methods has a prompt; add soft_prompt"
-[[ $shards =~ ^[1-9][0-9]*$ ]] || die "--shards: a number from 1"
-for number in "$ngpu" "$nj" "$spoken"; do
-    [[ $number =~ ^(auto|[0-9]+)$ ]] ||
-        die "--ngpu, --nj, --spoken: a number or auto, not '$number'"
-done
-[[ $seed =~ ^[0-9]+$ ]] || die "--seed: a number, not '$seed'"
-[ "$backend" = local ] || [ "$shards" -gt 1 ] || die "--backend $backend: add --shards N"
-[ -z "$sbatch" ] || [ "$backend" = slurm ] || die "--sbatch: add --backend slurm"
-[ "$protect" = true ] || [ "$fusion" = true ] || die "--protect false: there is no second pass"
-[ -n "$domains" ] || [ "$stop_stage" -le 3 ] || die "--domains '': add --stop_stage 3"
-for domain in $domains; do
-    [[ $domain != */* && -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
-        die "no recipe of a domain in egs2/$domain/asr1"
-    [[ ! $domain =~ ^(base|baseline(_ctc|_text)?|general|log|real|report|routes|studies)$ &&
-        ! -d conf/presets/$domain ]] ||
-        die "no domain can be called '$domain': its results would mix with others"
-    for file in "egs2/$domain/asr1/conf"/*; do # what a domain may have of its own
-        case ${file##*/} in
-            prompt.yaml | decoder.yaml | noisy_text.yaml | pre_fine_tune.yaml) ;;
-            tts.yaml | lm.yaml | decode.yaml | \*) ;;
-            *) die "$file is not read: all domains share a baseline (conf/presets/)" ;;
-        esac
-    done
-done
-for file in "conf/presets/$preset"/*.yaml; do
-    [[ ! -e $file || ${file##*/} = model.yaml || -e conf/${file##*/} ]] ||
-        die "$file is not read: no file of conf/ has that name"
-done
+# shellcheck source=local/check.sh
+. local/check.sh
+check_options
 
 tools/setup.sh
 . tools/path.sh

@@ -1,84 +1,11 @@
 # shellcheck shell=bash
 # Stages 4 to 7 of run.sh, for one domain; it sources this.
 
-check_domain() { # check_domain DOMAIN: what the first of its stages to run reads
-    local method set sets=() text=$data/$1_text length
-    if [ "$stop_stage" -ge 7 ] && [ "$encoder" = cached ]; then
-        sets=("$1_dev" "$1_test" "${general}_test")
-        [ "$fusion" = false ] || sets+=("${general}_dev")
-        for set in "${sets[@]}"; do need "$dump/$set/first_pass_written" 2; done
-    fi
-    if [ "$stage" -le 5 ] && [ "$stop_stage" -ge 5 ]; then # speech to tune on
-        sets=()
-        ! uses tts || sets+=("$1_tts_"{train,dev})
-        ! uses pre_fine_tune || sets+=("${general}_"{train,dev})
-        for set in "${sets[@]}"; do
-            need "$data/$set/wav.scp" 1
-            [ "$encoder" != cached ] || need "$dump/$set/first_pass_written" 2
-        done
-    fi
-    case $stage in
-        4) need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1 ;;
-        5)
-            need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1
-            if uses soft_prompt; then
-                need "$exp/$1/prompt/model.safetensors" 4
-            fi
-            ;;
-        6) need "$text/train/text" 1 ;;
-        7) [ "$fusion" = false ] || need "$exp/$1/ngram/ngram.arpa" 6 ;;
-    esac
-    if [ "$stage" -ge 6 ] && [ "$stop_stage" -ge 7 ]; then
-        need "$exp/baseline/model.safetensors" 3
-        for method in $methods; do
-            [ -e "$exp/$1/$method/model.safetensors" ] || die "$exp/$1/$method: not tuned;" \
-                "do so with --stage 5 --stop_stage 5, or leave it out of --methods"
-        done
-    fi
-    if [ "$stage" -gt 4 ] && [ -n "$prompt_vectors" ] && uses soft_prompt; then
-        length=$(prompt_length "$exp/$1/prompt/config.yaml")
-        [ "$length" = "$prompt_vectors" ] || die "--prompt_vectors $prompt_vectors:" \
-            "$exp/$1/prompt has $length; begin at --stage 4"
-    fi
-}
-
 config_of() { # config_of METHOD: by which stage 5 tunes it
     case $1 in
         noisy_text | pre_fine_tune | tts) echo "$1.yaml" ;;
         *) echo decoder.yaml ;;
     esac
-}
-
-check_configurations() { # of all stages to run and all domains, before the first
-    local domain method file options=()
-    if runs 3 && [ "$baseline" = train ]; then
-        options+=(--stages "$(conf baseline.yaml)")
-        [ "$projector" != ctc ] ||
-            options+=(--stages "$(conf baseline_ctc.yaml)" "$(conf baseline_text.yaml)")
-    fi
-    for domain in $domains; do
-        if runs 4 && uses soft_prompt; then
-            options+=(--stages "$(conf prompt.yaml "$domain")")
-        fi
-        if runs 5; then
-            for method in $methods; do
-                options+=(--stages "$(conf "$(config_of "$method")" "$domain")")
-            done
-        fi
-        if runs 6 && [ "$fusion" = true ]; then
-            options+=(--lm "$(conf lm.yaml "$domain")")
-        fi
-        if runs 7; then options+=(--decode "$(conf decode.yaml "$domain")"); fi
-        if runs 9; then
-            file=$(conf decode.yaml "$domain")
-            [ "$(python -m spft.bin.show_config "$file" keep_prompt --default False)" = \
-                False ] || die "$file: keep_prompt: packs decode without it; add --stop_stage 8"
-        fi
-    done
-    if [ "$stage" -le 5 ] && [ "$preset" != tiny ]; then # tiny's LLM is made in stage 2
-        options+=(--model "$(conf model.yaml)")
-    fi
-    [ ${#options[@]} -eq 0 ] || job python -m spft.bin.check_config "${options[@]}"
 }
 
 # What follows is for `domain`, whose adaptation text and its dev part are `text`.

@@ -145,28 +145,50 @@ def attend(
             **kwargs,
         )
     layer = shared_prefix.cache.layers[module.layer_idx]
-    groups, heads, width = layer.keys.shape[:3]
-    window, positions = kwargs.get("sliding_window"), width + key.shape[-2]
+    window = kwargs.get("sliding_window")
+    positions = layer.keys.shape[2] + key.shape[2]
     if window and positions > window:
         raise UserError(
             f"prefix and text have {positions} positions, of which this LLM attends to "
             f"the last {window} alone; choose one without such a window"
         )
+    before = (layer.keys, layer.values, shared_prefix.mask)
+    return _attend_shared(query * scaling, key, value, before, dropout), None
+
+
+def _attend_shared(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    shared: tuple[Tensor, Tensor, Tensor | None],
+    dropout: float,
+) -> Tensor:
+    """Attention of rows to a shared prefix and to themselves.
+
+    Args:
+        query: as for :func:`attend`, scaled.
+        key: likewise.
+        value: likewise.
+        shared: keys and values ``[A, K, T, E]`` of the prefix, its mask ``[A, T]``.
+        dropout: of the attention weights.
+    """
+    keys, values, mask = shared
+    groups, heads, width = keys.shape[:3]
     rows, _, length, size = query.shape
 
     # Group A, key head K, row n of its group, then what attends: queries of one head.
     # All in the model's own dtype: that was no less exact than SDPA's float32 in the
     # scores, and autocast would only convert back and forth.
-    query = (query * scaling).reshape(rows, heads, -1, size)
+    query = query.reshape(rows, heads, -1, size)
     query, key, value = (
         t.to(value.dtype).unflatten(0, (groups, -1)).transpose(1, 2)
         for t in (query, key, value)
     )
-    keys, values = layer.keys.to(value.dtype), layer.values
+    keys = keys.to(value.dtype)
     with torch.autocast(query.device.type, enabled=False):
         before = query.flatten(2, 3) @ keys.transpose(-1, -2)
-        if shared_prefix.mask is not None:
-            before = before.masked_fill(~shared_prefix.mask[:, None, None], -torch.inf)
+        if mask is not None:
+            before = before.masked_fill(~mask[:, None, None], -torch.inf)
         own = query @ key.transpose(-1, -2)
         if length > 1:
             later = query.new_ones(length, key.shape[-2], dtype=torch.bool)
@@ -179,7 +201,7 @@ def attend(
         before = before.flatten(2, 3) @ values
         output = before.view(query.shape) + own @ value  # [A, K, n, H / K * L, E]
     output = output.unflatten(-2, (-1, length)).permute(0, 2, 4, 1, 3, 5)
-    return output.reshape(rows, length, -1, size), None
+    return output.reshape(rows, length, -1, size)
 
 
 AttentionInterface.register(NAME, attend)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+CHECKS = (ROOT / "local/check.sh").read_text()
 
 
 def test_help_names_every_option_and_stage(recipe):
@@ -17,7 +18,7 @@ def test_help_names_every_option_and_stage(recipe):
     header = source.split("# Options")[1].split("\n\n")[0]
     options = re.findall(r"^([a-z_]+)=", header, re.M)
     assert len(options) >= 10
-    scripts = source + (ROOT / "local/helpers.sh").read_text()
+    scripts = source + CHECKS + (ROOT / "local/helpers.sh").read_text()
     scripts += (ROOT / "local/adapt.sh").read_text()
     scripts += (ROOT / "local/prepare.sh").read_text()
     shown = result.stdout
@@ -31,14 +32,14 @@ def test_help_names_every_option_and_stage(recipe):
 def test_names_that_no_domain_may_have():
     from spft.bin.new_domain import RESERVED
 
-    (pattern,) = re.findall(r"domain =~ (\^\(base\S+)", (ROOT / "run.sh").read_text())
+    (pattern,) = re.findall(r"domain =~ (\^\(base\S+)", CHECKS)
     assert all(re.match(pattern, name) for name in RESERVED - {"librispeech"})
 
 
 def test_every_method_has_a_row_in_the_report():
     from spft.scoring.collect import SYSTEMS as ROWS
 
-    (known,) = re.findall(r'^known="(.*)"$', (ROOT / "run.sh").read_text(), re.M)
+    (known,) = re.findall(r'^ *known="(.*)"$', CHECKS, re.M)
     assert set(known.split()) == ROWS.keys() - {"base", "first_pass"}
 
 
