@@ -159,20 +159,20 @@ class LLM(nn.Module):
         self.bos = self.eos if bos is None else bos
 
     @torch.no_grad()
-    def table(self) -> Tensor:
+    def embedding_table(self) -> Tensor:
         """Embeddings ``[V, D]`` of all tokens, in float32, scaled as the LLM does."""
         size = self.model.get_input_embeddings().weight.shape[0]
         return self.embed(torch.arange(size, device=self.device)).float()
 
-    def blank(self) -> Tensor:
+    def mean_embedding(self) -> Tensor:
         """What stands for nothing, ``[D]``: the mean of all embeddings.
 
         Not zeros: in LLMs without biases these stay zeros through all layers, and what
         normalises them multiplies the gradient in each, until it is infinite.
         """
-        return self.table().mean(0)
+        return self.embedding_table().mean(0)
 
-    def nothing(self) -> Prefix:
+    def empty_prefix(self) -> Prefix:
         """A prefix of no positions, for all sentences."""
         none = torch.zeros(1, 0, dtype=torch.long, device=self.device)
         return Prefix(self.embed(none), none.new_zeros(1))
@@ -253,7 +253,7 @@ class LLM(nn.Module):
         width = self.model.get_output_embeddings().weight.shape[0]
         return [text.removeprefix("a") for text in texts] + [""] * (width - size)
 
-    def texts(self, tokens: Tensor, lengths: Tensor) -> list[str]:
+    def decode_batch(self, tokens: Tensor, lengths: Tensor) -> list[str]:
         """Texts of a padded batch ``[B, L]``."""
         rows = zip(tokens.tolist(), lengths.tolist(), strict=True)
         return [self.decode(row[:n]) for row, n in rows]

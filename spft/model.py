@@ -177,7 +177,7 @@ class SpeechLLM(AbsESPnetModel):
             else:
                 hypotheses = None
                 if first_pass is not None:
-                    hypotheses = self.llm.texts(first_pass, first_pass_lengths)
+                    hypotheses = self.llm.decode_batch(first_pass, first_pass_lengths)
                 loss = self._paired_loss(
                     text, text_lengths, speech, speech_lengths, hypotheses, stats
                 )
@@ -190,7 +190,7 @@ class SpeechLLM(AbsESPnetModel):
     def _paired_loss(
         self, text, text_lengths, speech, speech_lengths, first_pass, stats
     ) -> Tensor:
-        texts = self.llm.texts(text, text_lengths)
+        texts = self.llm.decode_batch(text, text_lengths)
         frames, lengths, _ = self.encoder(speech, speech_lengths)
         prefix, figures = self.projector(frames, lengths, self.llm, texts, first_pass)
         weights = {"ctc": self.ctc_weight}

@@ -21,9 +21,9 @@ from spft.pretrained import resolve
 from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig
 from spft.search.candidates import LEAST
-from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
+from spft.search.ctc import CTCPrefixScorer, Spelling, score_by_ctc
 from spft.search.hypothesis import Hypothesis
-from spft.search.judges import score_by_llm, score_tokens
+from spft.search.judges import score_by_llm, score_by_lm
 from spft.search.neural_lm import NeuralLM
 from spft.search.ngram import NgramLM
 from spft.search.scorers import PartialScorer, Scorer, WeightedScorer
@@ -82,7 +82,7 @@ class Recognizer:
         return {u: self.text(nbest[0]) if nbest else "" for u, nbest in results.items()}
 
     @functools.cached_property
-    def asr(self) -> Moonshine | None:
+    def moonshine(self) -> Moonshine | None:
         """The frozen encoder, and its own decoder, that made the model's frames."""
         if not isinstance(self.model.encoder, CachedEncoder):
             return None
@@ -125,14 +125,14 @@ class Recognizer:
     @torch.inference_mode()
     def _search(
         self,
-        names: list[str],
+        utterances: list[str],
         speech: SpeechSource | Waveforms,
         weights: dict[str, float],
         search_config: BeamSearchConfig,
     ) -> list[list[Hypothesis]]:
         """N-best lists of one batch."""
-        frames, lengths = self.encode([speech.load(u) for u in names])
-        first_pass = speech.transcripts(names)
+        frames, lengths = self.encode([speech.load(u) for u in utterances])
+        first_pass = speech.transcripts(utterances)
         prefix, limits = self.prefix(frames, lengths, first_pass)
         ctc = self.ctc_log_probs(frames, lengths) if self.config.ctc_weight else None
         scorers = {k: WeightedScorer(self.scorers[k], w) for k, w in weights.items()}
@@ -148,10 +148,10 @@ class Recognizer:
             found = self._with_first_pass(
                 found, first_pass, prefix, limits, letters, search
             )
-        if self.config.first_pass_weight and self.asr:
-            known = [speech.first_pass_scores[u] for u in names]
+        if self.config.first_pass_weight and self.moonshine:
+            known = [speech.first_pass_scores[u] for u in utterances]
             audio = [f[:n] for f, n in zip(frames, sizes, strict=True)]
-            rows = zip(found, audio, speech.written(names), known, strict=True)
+            rows = zip(found, audio, speech.written(utterances), known, strict=True)
             found = [self._rescore(*row) for row in rows]
         return [nbest[: self.config.beam] for nbest in found]
 
@@ -193,11 +193,11 @@ class Recognizer:
         for name, weighted in search.scorers.items():
             if name == "ctc":
                 scores = [
-                    max(score_texts(ctc[i], [first_pass[i]], ALPHABET).item(), LEAST)
+                    max(score_by_ctc(ctc[i], [first_pass[i]], ALPHABET).item(), LEAST)
                     for i in rows
                 ]
             else:
-                scores = score_tokens(
+                scores = score_by_lm(
                     weighted.scorer, tokens, llm.bos, llm.eos, llm.device
                 ).tolist()
             found[name] = [weighted.weight * score for score in scores]
@@ -241,10 +241,10 @@ class Recognizer:
             limits = [min(limit, room) for limit in limits]
         return prefix, limits
 
-    def prefixes(self, speech: SpeechSource, names: list[str]) -> list[Prefix]:
-        """What stands before the text of each of the utterances ``names``."""
-        frames, lengths = self.encode([speech.load(u) for u in names])
-        audio, _ = self.prefix(frames, lengths, speech.transcripts(names))
+    def prefixes(self, speech: SpeechSource, utterances: list[str]) -> list[Prefix]:
+        """What stands before the text of each utterance."""
+        frames, lengths = self.encode([speech.load(u) for u in utterances])
+        audio, _ = self.prefix(frames, lengths, speech.transcripts(utterances))
         sizes = audio.lengths.tolist()
         return [
             Prefix(audio.embeds[i : i + 1, :n], audio.lengths[i : i + 1])
@@ -261,7 +261,7 @@ class Recognizer:
         """The n-best list with the score of the first pass's decoder added."""
         config = self.config
         texts = [self.text(h) for h in nbest]
-        log_probs = self.asr.score(frames, texts, template, known)
+        log_probs = self.moonshine.score(frames, texts, template, known)
         rescored = []
         for hypothesis, log_prob in zip(nbest, log_probs, strict=True):
             part = config.first_pass_weight * log_prob

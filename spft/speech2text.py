@@ -139,7 +139,7 @@ class Speech2Text:
         domain = self.pack.domains[self.domain]
         recognizer = self.recognizer
         utterances = {str(i): waveform for i, waveform in enumerate(waveforms)}
-        source = Waveforms(utterances, recognizer.asr)
+        source = Waveforms(utterances, recognizer.moonshine)
         nbests = recognizer.decode(source, domain.weights)
         if self.phrases is not None:
             second_pass = SecondPass(recognizer, self.phrases)

@@ -55,7 +55,7 @@ def test_no_prompt_has_no_positions(llm, texts):
 def test_empty_prompt_says_nothing(llm, texts):
     prefix = EmptyPrompt(llm, length=4)(*tokens(llm, texts), llm)
     assert prefix.embeds.shape == (1, 4, llm.width)
-    torch.testing.assert_close(prefix.embeds[0, 3], llm.table().mean(0))
+    torch.testing.assert_close(prefix.embeds[0, 3], llm.embedding_table().mean(0))
     assert prefix.lengths.tolist() == [4]
     with pytest.raises(UserError, match="adapt_conf"):
         EmptyPrompt(llm, length=0)
@@ -74,7 +74,7 @@ def test_upsample_and_mask(llm, texts):
         torch.testing.assert_close(found, llm.embed(expected))
     masked = UpsampleMask(llm)(ids, lengths, llm)
     valid = torch.arange(masked.embeds.shape[1]) < masked.lengths[:, None]
-    blank = (masked.embeds == llm.table().mean(0)).all(-1) & valid
+    blank = (masked.embeds == llm.embedding_table().mean(0)).all(-1) & valid
     assert 0.3 < blank.sum() / masked.lengths.sum() < 0.7
     judge = UpsampleMask(llm).eval()
     first, second = (judge(ids, lengths, llm).embeds for _ in range(2))

@@ -262,6 +262,8 @@ def test_embeddings_are_as_the_llm_scales_them(tiny_llm, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     llm = LLM(str(tmp_path), dtype="float32")
     weight = llm.model.get_input_embeddings().weight
-    torch.testing.assert_close(llm.table(), weight.detach() * 4)  # the root of 16
+    torch.testing.assert_close(
+        llm.embedding_table(), weight.detach() * 4
+    )  # the root of 16
     prompt = SoftPrompt(llm, length=3).embeds.detach()
-    assert all((row == llm.table()).all(1).any() for row in prompt)
+    assert all((row == llm.embedding_table()).all(1).any() for row in prompt)

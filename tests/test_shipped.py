@@ -66,7 +66,7 @@ def test_it_recognises(spoken, recognizer, found):
     # Out of a data directory with features, and from samples.
     waves = {name: read_audio(CORPUS / "audio" / f"{name}.ogg") for name in texts}
     waves["noise"] = read_audio(data.parent / "noise.wav")
-    again = recognizer.decode(Waveforms(waves, recognizer.asr), {})
+    again = recognizer.decode(Waveforms(waves, recognizer.moonshine), {})
     for name in found:
         assert [h.tokens for h in again[name]] == [h.tokens for h in found[name]]
         assert again[name][0].score == pytest.approx(found[name][0].score, abs=1e-3)

@@ -27,4 +27,4 @@ class NoPrompt(AbsAdapt):
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return a prefix of no positions."""
-        return llm.nothing()
+        return llm.empty_prefix()

@@ -25,7 +25,7 @@ class EmptyPrompt(AbsAdapt):
         if length < 1:
             raise UserError(f"adapt_conf: length must be at least 1, not {length}")
         self.length = length
-        self.register_buffer("blank", llm.blank(), persistent=False)
+        self.register_buffer("blank", llm.mean_embedding(), persistent=False)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of blanks, shared by all sentences."""

@@ -81,7 +81,7 @@ class NoisyText(AbsAdapt):
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of noisy tokens per sentence."""
         rows = []
-        for clean in llm.texts(text, lengths):
+        for clean in llm.decode_batch(text, lengths):
             # Validation hears the same noise each time, or luck would choose the epoch.
             # In training ESPnet seeds the draws anew each epoch, a resumed one too.
             rng = random.Random(random.random() if self.training else clean)

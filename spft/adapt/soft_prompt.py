@@ -44,7 +44,7 @@ class SoftPrompt(AbsAdapt):
             raise UserError(
                 "adapt_conf: init_text goes with init: text, and only there"
             )
-        table = llm.table()
+        table = llm.embedding_table()
         if init == "vocab":
             start = table[torch.randint(len(table), (length,))]
         elif init == "normal":

@@ -25,7 +25,7 @@ class UpsampleMask(AbsAdapt):
         if not 0 <= mask <= 1:
             raise UserError(f"adapt_conf: mask is a share, 0 to 1, not {mask}")
         self.mask = mask
-        self.register_buffer("blank", llm.blank(), persistent=False)
+        self.register_buffer("blank", llm.mean_embedding(), persistent=False)
 
     def forward(self, text: Tensor, lengths: Tensor, llm: LLM) -> Prefix:
         """Return one row of embeddings per sentence."""

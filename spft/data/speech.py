@@ -78,14 +78,14 @@ class Waveforms:
 
     Args:
         waveforms: id to ``[N]`` samples, 16 kHz, ±1.
-        asr: the frozen encoder whose frames and first pass the model reads; None
+        moonshine: the frozen encoder whose frames and first pass the model reads; None
             for a model that reads samples.
     """
 
-    def __init__(self, waveforms: dict[str, np.ndarray], asr=None):
-        self.speech, self.asr = waveforms, asr
-        if asr is not None:
-            self.speech = {u: asr.encode(wave) for u, wave in waveforms.items()}
+    def __init__(self, waveforms: dict[str, np.ndarray], moonshine=None):
+        self.speech, self.moonshine = waveforms, moonshine
+        if moonshine is not None:
+            self.speech = {u: moonshine.encode(wave) for u, wave in waveforms.items()}
         self.lengths = {u: len(array) for u, array in self.speech.items()}
         self.first_pass_scores: dict[str, dict[str, float]] = defaultdict(dict)
         self._written: dict[str, str] = {}
@@ -96,17 +96,17 @@ class Waveforms:
 
     def transcripts(self, utterances: list[str]) -> list[str] | None:
         """First-pass transcripts of utterances; None if there are none."""
-        if self.asr is None:
+        if self.moonshine is None:
             return None
         return [normalize(text) for text in self.written(utterances)]
 
     def written(self, utterances: list[str]) -> list[str]:
         """First passes as their decoder wrote them; empty if there are none."""
-        if self.asr is None:
+        if self.moonshine is None:
             return [""] * len(utterances)
         new = [u for u in utterances if u not in self._written]
         if new:  # search and second pass both ask
-            texts = self.asr.transcribe([self.speech[u] for u in new])
+            texts = self.moonshine.transcribe([self.speech[u] for u in new])
             self._written |= zip(new, texts, strict=True)
         return [self._written[u] for u in utterances]
 

@@ -30,7 +30,7 @@ class StackProjector(AbsProjector):
             nn.LayerNorm(llm.width),
         )
         # Start at the scale of the LLM's own embeddings.
-        nn.init.constant_(self.mlp[-1].weight, float(llm.table().std()))
+        nn.init.constant_(self.mlp[-1].weight, float(llm.embedding_table().std()))
 
     def forward(
         self,

@@ -182,7 +182,7 @@ class CTCPrefixScorer:
         return score, longer
 
 
-def score_texts(log_probs: Tensor, texts: list[str], alphabet: str) -> Tensor:
+def score_by_ctc(log_probs: Tensor, texts: list[str], alphabet: str) -> Tensor:
     """What a CTC head gives to whole texts: log-probabilities ``[N]``.
 
     Args:

@@ -32,7 +32,7 @@ def score_by_llm(
     return [[-next(sums).sum().item() for _ in texts] for texts in tokens]
 
 
-def score_tokens(
+def score_by_lm(
     scorer: Scorer | PartialScorer,
     tokens: list[list[int]],
     bos: int,

@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from spft.data.normalize import normalize
 from spft.projector.ctc import ALPHABET
+from spft.recognizer import Recognizer
 from spft.search.candidates import LANGUAGE_MODELS, Candidates, weigh
-from spft.search.ctc import score_texts
+from spft.search.ctc import score_by_ctc
 from spft.search.hypothesis import Hypothesis
-from spft.search.judges import score_by_llm, score_tokens
+from spft.search.judges import score_by_llm, score_by_lm
 from spft.search.phrases import Phrases
 
 # Which variants are worth the LLM's time: weights that did well on music's dev set. Of
@@ -35,12 +36,12 @@ class SecondPass:
     """Judge n-best lists again, with phrases of the domain among them.
 
     Args:
-        recognizer: a :class:`spft.recognizer.Recognizer`, whose judges are asked; its
-            configuration says how many variants are looked at and kept.
+        recognizer: whose judges are asked; its configuration says how many variants are
+            looked at and kept.
         phrases: of the domain.
     """
 
-    def __init__(self, recognizer, phrases: Phrases):
+    def __init__(self, recognizer: Recognizer, phrases: Phrases):
         self.recognizer, self.phrases = recognizer, phrases
         self.config = recognizer.config
 
@@ -100,11 +101,11 @@ class SecondPass:
         for i, (u, candidates) in enumerate(found.items()):
             llm = said[u] | dict(zip(asked[i], answers[i], strict=True))
             slow = {"llm": [llm[text] for text in candidates.texts]}
-            if recognizer.asr:
+            if recognizer.moonshine:
                 # Kept with the speech: other systems ask of the same texts.
                 known = speech.first_pass_scores[u]
                 known |= self._said("first_pass", nbests[u], candidates)
-                slow["first_pass"] = recognizer.asr.score(
+                slow["first_pass"] = recognizer.moonshine.score(
                     frames[i, : lengths[i]], candidates.texts, written[i], known
                 )
             judged[u] = replace(candidates, log_probs=candidates.log_probs | slow)
@@ -118,7 +119,7 @@ class SecondPass:
         judge = "ngram" if "ngram" in scorers else "lm"
         likeliest = [np.argmax(c.log_probs["llm"]) for c in judged.values()]
         tokens = [c.tokens[n] for c, n in zip(judged.values(), likeliest, strict=True)]
-        (without_audio,) = score_by_llm(llm, llm.nothing(), [tokens])
+        (without_audio,) = score_by_llm(llm, llm.empty_prefix(), [tokens])
         found = {}
         for (u, c), n, general in zip(
             judged.items(), likeliest, without_audio, strict=True
@@ -188,7 +189,7 @@ class SecondPass:
         """What CTC head and external LMs say."""
         found = {}
         if ctc is not None and "ctc" in only:
-            found["ctc"] = score_texts(ctc, texts, ALPHABET).tolist()
+            found["ctc"] = score_by_ctc(ctc, texts, ALPHABET).tolist()
         for name in self.recognizer.scorers.keys() & set(only):
             found[name] = self._language_model(name, texts, tokens)
         return found
@@ -209,7 +210,7 @@ class SecondPass:
             for stand_ins in [self.phrases.stand_ins(text)]
         ]
         rows = [row for group in groups for row in group]
-        scores = score_tokens(scorer, rows, llm.bos, llm.eos, llm.device)
+        scores = score_by_lm(scorer, rows, llm.bos, llm.eos, llm.device)
         # The bonus that ranking gives the text's own tokens is that of its stand-in's.
         scores += bonus * torch.tensor([len(row) for row in rows], device=llm.device)
         means = [

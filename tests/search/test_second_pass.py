@@ -14,8 +14,8 @@ from spft.errors import UserError
 from spft.search.beam import BeamSearch, BeamSearchConfig
 from spft.search.candidates import Candidates
 from spft.search.config import DecodeConfig
-from spft.search.ctc import CTCPrefixScorer, Spelling, score_texts
-from spft.search.judges import score_tokens
+from spft.search.ctc import CTCPrefixScorer, Spelling, score_by_ctc
+from spft.search.judges import score_by_lm
 from spft.search.phrases import Phrases
 from spft.search.scorers import WeightedScorer
 from spft.search.second_pass import SecondPass
@@ -69,8 +69,8 @@ def test_texts_are_judged_as_in_the_search():
         tokens = [h.tokens for h in whole]
         texts = ["".join(VOCABULARY[t] for t in row).lstrip() for row in tokens]
         found = {
-            "lm": score_tokens(Bigram(), tokens, BOS, EOS),
-            "ctc": score_texts(log_probs[row, : lengths[row]], texts, " ab"),
+            "lm": score_by_lm(Bigram(), tokens, BOS, EOS),
+            "ctc": score_by_ctc(log_probs[row, : lengths[row]], texts, " ab"),
         }
         for name, scores in found.items():
             expected = torch.tensor([h.parts[name] for h in whole])
@@ -92,7 +92,7 @@ def test_a_new_name_is_as_likely_as_others_of_its_kind():
     texts = ["play a", "play b", "play x"]
     tokens = [llm.encode(text) for text in texts]
     found = second._language_model("lm", texts, tokens)
-    assert found[:2] == score_tokens(Bigram(), tokens[:2], BOS, EOS).tolist()
+    assert found[:2] == score_by_lm(Bigram(), tokens[:2], BOS, EOS).tolist()
     a, b, x = (
         np.exp(score + 1.5 * len(row)) for score, row in zip(found, tokens, strict=True)
     )
@@ -101,10 +101,10 @@ def test_a_new_name_is_as_likely_as_others_of_its_kind():
 
 def test_letters_that_the_head_does_not_know():
     log_probs = torch.zeros(5, 4).log_softmax(-1)
-    scores = score_texts(log_probs, ["ab", "x", ""], " ab")
+    scores = score_by_ctc(log_probs, ["ab", "x", ""], " ab")
     assert scores[1] == -torch.inf and scores[[0, 2]].isfinite().all()
     assert scores[2] == pytest.approx(5 * log_probs[0, 0].item())
-    assert score_texts(log_probs, [""], " ab").tolist() == scores[2:].tolist()
+    assert score_by_ctc(log_probs, [""], " ab").tolist() == scores[2:].tolist()
 
 
 def random_candidates(utterances=12):
