@@ -12,6 +12,7 @@ domains="music chatbot" # recipes below egs2/
 corpus=mini        # [mini|real] music, chatbot: embedded, or SNIPS, SGD (in data/real, exp/real)
 baseline=auto      # [auto|shipped|train] auto: trained for models of your own
 spoken=auto        # sentences spoken to train on; auto: 8000 if flite and WORDNET are there
+speed_perturb_factors="0.9 1.0 1.1" # of speech that a baseline is trained on; "": none
 expdir=            # folder of experiments; empty: exp[/PRESET][/real]
 general=auto       # [auto|general|librispeech] general domain; auto: librispeech if LIBRISPEECH is set
 methods="no_prompt soft_prompt noisy_text" # of decoder tuning, see above; "": none
@@ -95,6 +96,7 @@ if [ "$spoken" = auto ]; then
         spoken=8000
     fi
 fi
+[ "$preset" != tiny ] || speed_perturb_factors=
 [ "$ngpu" != 0 ] || export CUDA_VISIBLE_DEVICES= # also of what decodes
 ngpu=$(gpus "$ngpu")
 if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : cores)); fi

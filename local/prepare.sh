@@ -2,10 +2,10 @@
 # Stages 1 to 3 of run.sh, for all domains; it sources this.
 
 prepare_data() { # stage 1
-    local limit=() speeds=true domain source part
+    local limit=() domain source part
     [ "$resume" = true ] || forget_commands
     if [ "$preset" = tiny ]; then # a few utterances of each set
-        limit=(--limit 8) speeds=false
+        limit=(--limit 8)
     fi
     do_run egs2/librispeech/asr1/local/data.sh --corpus mini --out "$data" "${limit[@]}"
     if [ "$general" = librispeech ]; then
@@ -13,8 +13,8 @@ prepare_data() { # stage 1
     fi
     if [ "$baseline" = train ]; then
         do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
-            --paired "$data/${general}_train" --spoken "$spoken" --speeds "$speeds" \
-            "${limit[@]}"
+            --paired "$data/${general}_train" --spoken "$spoken" \
+            --factors "$speed_perturb_factors" "${limit[@]}"
     fi
     for domain in $domains; do
         source=()
@@ -43,7 +43,7 @@ make_features() { # stage 2: models, and what the frozen encoder makes of all sp
     if [ "$fusion" = true ]; then # the second pass must not forget it
         sets+=("$data/${general}_dev")
     fi
-    if [ "$preset" != tiny ]; then train_sets[0]+=_sp; fi # speed-perturbed
+    [ -z "$speed_perturb_factors" ] || train_sets[0]+=_sp
     if [ "$spoken" != 0 ]; then train_sets+=("$data/general_tts"); fi
     if [ "$baseline" = train ]; then sets+=("${train_sets[@]}" "$data/${general}_dev"); fi
     if uses pre_fine_tune; then sets+=("$data/${general}_"{train,dev}); fi

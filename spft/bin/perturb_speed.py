@@ -8,6 +8,7 @@ factor is as good as another speaker (Ko et al., Interspeech 2015).
 """
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, type=Path, help="data directory")
     parser.add_argument("--factors", type=float, nargs="+", default=[0.9, 1.0, 1.1])
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     return parser
 
 
@@ -33,8 +35,8 @@ def main() -> None:
 
     out = args.data.with_name(f"{args.data.name}_sp")
     utterances = read_data_dir(args.data)
-    perturbed = []
-    for utterance in tqdm(utterances, desc=f"speed of {args.data.name}"):
+    perturbed, todo = [], []
+    for utterance in utterances:
         for factor in sorted(set(args.factors)):
             if factor == 1:
                 perturbed.append(utterance)
@@ -43,9 +45,13 @@ def main() -> None:
             audio = (out / "wavs" / f"{name}.flac").absolute()
             made = audio.stat().st_mtime_ns if audio.exists() else 0
             if made < Path(utterance.audio).stat().st_mtime_ns:
-                change_speed(utterance.audio, factor, audio)
+                todo.append((utterance.audio, factor, audio))
             speaker = f"sp{factor}-{utterance.speaker}"
             perturbed.append(replace(utterance, id=name, speaker=speaker, audio=audio))
+    with ProcessPoolExecutor(args.jobs) as pool:
+        done = pool.map(change_speed, *zip(*todo, strict=True), chunksize=16)
+        for _ in tqdm(done, desc=f"speed of {args.data.name}", total=len(todo)):
+            pass
     write_data_dir(out, perturbed)
     print(f"{out}: {len(perturbed)} utterances")
 

@@ -6,13 +6,13 @@ set -euo pipefail
 paired=            # data directory with speech and transcripts
 out=data           # folder of data directories
 spoken=0           # so many of WordNet's sentences are synthesised, for their words
-speeds=true        # the paired data at three speeds too
+factors=           # the paired data at these speeds too, e.g. "0.9 1.0 1.1"
 limit=             # for trying out: at most so many sentences of text
 
 usage() {
     cat <<'TEXT'
 Writes general_text (WordNet's sentences and the transcripts), general_tts (sentences
-spoken by flite) and <paired>_sp (three speeds).
+spoken by flite) and, with --factors, <paired>_sp.
 
 TEXT
 }
@@ -22,10 +22,12 @@ TEXT
 
 options=(--out "$out" --paired "$paired" --spoken "$spoken")
 python -m spft.bin.prepare_data general_text "${options[@]}" ${limit:+--limit "$limit"}
+jobs=$(env -u OMP_NUM_THREADS nproc)
 if [ "$spoken" != 0 ]; then
-    python -m spft.bin.synthesize --engine flite --jobs "$(env -u OMP_NUM_THREADS nproc)" \
+    python -m spft.bin.synthesize --engine flite --jobs "$jobs" \
         --text "$out/general_spoken/text" --out "$out/general_tts"
 fi
-if [ "$speeds" = true ]; then
-    python -m spft.bin.perturb_speed --data "$paired" --factors 0.9 1.0 1.1
+if [ -n "$factors" ]; then
+    # shellcheck disable=SC2086  # a list of numbers
+    python -m spft.bin.perturb_speed --data "$paired" --factors $factors --jobs "$jobs"
 fi

@@ -43,7 +43,7 @@ if [ ! -e "$dump/librispeech_train" ] || [ ! -e "$exp/confusions.json" ]; then
     lock exclusive "$data" "end it"
     do_run egs2/librispeech/asr1/local/data.sh --corpus librispeech --out "$data"
     do_run egs2/librispeech/asr1/local/baseline_data.sh --out "$data" \
-        --paired "${sets[0]}" --speeds false
+        --paired "${sets[0]}"
     do_run python -m spft.bin.fetch_models moonshine-base
     do_run python -m spft.bin.extract_features --encoder moonshine-base \
         --data "${sets[@]}" --dump "$dump"
