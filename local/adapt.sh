@@ -3,7 +3,7 @@
 
 config_of() { # config_of METHOD: by which stage 5 tunes it
     case $1 in
-        noisy_text | pre_fine_tune | tts) echo "$1.yaml" ;;
+        soft_prompt | noisy_text | pre_fine_tune | tts) echo "$1.yaml" ;;
         *) echo decoder.yaml ;;
     esac
 }

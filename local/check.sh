@@ -49,8 +49,8 @@ check_options() { # before set-up: it needs nothing but the shell
             die "no domain can be called '$domain': its results would mix with others"
         for file in "egs2/$domain/asr1/conf"/*; do # what a domain may have of its own
             case ${file##*/} in
-                prompt.yaml | decoder.yaml | noisy_text.yaml | pre_fine_tune.yaml) ;;
-                tts.yaml | lm.yaml | decode.yaml | \*) ;;
+                prompt.yaml | decoder.yaml | soft_prompt.yaml | noisy_text.yaml) ;;
+                pre_fine_tune.yaml | tts.yaml | lm.yaml | decode.yaml | \*) ;;
                 *) die "$file is not read: all domains share a baseline (conf/presets/)" ;;
             esac
         done

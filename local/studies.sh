@@ -17,9 +17,10 @@ ngpu=auto          # GPUs for training: auto (1 if there is one), 0, 1
 usage() {
     cat <<'TEXT'
 Writes exp/studies/<domain>/<row>/ and STUDIES.md beside them. Rows: no_prompt, d_10 to
-d_200 (vectors), normal, text, audio (where the prompt starts), sgd, adafactor, mlp (how it
-is learnt), full (all of the LLM, with LoRA), kept (the prompt stays at inference),
-lstm, transformer (LM of weight 0.2 in the search).
+d_200 (vectors), normal, text, audio (where the prompt starts), sgd, adafactor, mlp (how
+it is learnt), full (all of the LLM, with LoRA), kept (the prompt stays at inference),
+lstm, transformer (LM of weight 0.2 in the search). Not in "all": learning rates of step
+2, of the soft prompt (lr_1e-3) and of plain tuning in steps as small (no_prompt_1e-3).
 
 TEXT
 }
@@ -46,19 +47,21 @@ same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$genera
     "baseline=$(sum_of "$baseline/model.safetensors")" \
     "text=$(sum_of "${text[@]/%//text}" "$dev"/{wav.scp,text,entities})" \
     "configuration=$(sum_of "$(conf prompt.yaml "$domain")" "$(conf decoder.yaml "$domain")" \
-        "$(conf lm.yaml "$domain")" "$(conf decode.yaml "$domain")" \
+        "$(conf soft_prompt.yaml "$domain")" "$(conf lm.yaml "$domain")" \
+        "$(conf decode.yaml "$domain")" \
         conf/tuning/lm_transformer.yaml)"
 llm=$(model llm_conf.name)
 all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
     lstm transformer)
 [ "$rows" != all ] || rows="${all[*]}"
-for folder in "$exp"/d_*/; do # of earlier calls
+for folder in "$exp"/{d,lr,no_prompt}_*/; do # of earlier calls
     row=$(basename "$folder")
-    [[ " ${all[*]} " = *" $row "* || $row = "d_*" ]] || all+=("$row")
+    [[ " ${all[*]} " = *" $row "* || $row = *"*" ]] || all+=("$row")
 done
 for row in $rows; do
     if [[ " ${all[*]} " != *" $row "* ]]; then
-        [[ $row =~ ^d_[1-9][0-9]*$ ]] || die "--rows: no row '$row'; --help lists them"
+        [[ $row =~ ^(d_[1-9][0-9]*|(lr|no_prompt)_[1-9]e-[1-9])$ ]] ||
+            die "--rows: no row '$row'; --help lists them"
         all+=("$row")
     fi
 done
@@ -67,9 +70,9 @@ prompt() { # prompt ROW START [option…]: step 1 of a row
     train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$1/prompt" --init "$2" -- \
         --ngpu "$ngpu" --max_epoch "$max_epoch" --adapt_conf length=30 "${@:3}"
 }
-decoder() { # decoder ROW START [option…]: step 2 of a row
-    train "$(conf decoder.yaml "$domain")" "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
-        --ngpu "$ngpu" --max_epoch "$max_epoch" "${@:3}"
+decoder() { # decoder ROW START YAML [option…]: step 2 of a row
+    train "$(conf "$3" "$domain")" "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
+        --ngpu "$ngpu" --max_epoch "$max_epoch" "${@:4}"
 }
 judge() { # judge ROW MODEL TAG [option…]: decode and score dev
     do_run python -m spft.bin.decode --config "$(conf decode.yaml "$domain")" --systems "$1=$2" \
@@ -79,7 +82,7 @@ judge() { # judge ROW MODEL TAG [option…]: decode and score dev
 }
 variant() { # variant ROW [option…]: both steps, and dev
     prompt "$1" "$baseline" "${@:2}"
-    decoder "$1" "$exp/$1/prompt"
+    decoder "$1" "$exp/$1/prompt" soft_prompt.yaml
     judge "$1" "$exp/$1/decoder" plain
 }
 fused() { # fused ROW CONFIG: an LM in the search of the row d_30
@@ -91,13 +94,22 @@ fused() { # fused ROW CONFIG: an LM in the search of the row d_30
 for row in $rows; do
     scored=("$exp/$row"/decode_*/"${domain}_dev/score.json")
     if finished "${scored[-1]}"; then continue; fi
-    if [[ $row =~ ^(full|kept|lstm|transformer)$ ]]; then
+    if [[ $row =~ ^(full|kept|lstm|transformer|lr_.*)$ ]]; then
         [ -e "$exp/d_30/decoder/model.safetensors" ] ||
             die "row $row starts from d_30; first do the same with --rows d_30"
     fi
     case $row in
         no_prompt)
-            decoder "$row" "$baseline" --adapt no_prompt
+            decoder "$row" "$baseline" decoder.yaml --adapt no_prompt
+            judge "$row" "$exp/$row/decoder" plain
+            ;;
+        no_prompt_*)
+            decoder "$row" "$baseline" soft_prompt.yaml --adapt no_prompt \
+                --optim_conf "lr=${row#no_prompt_}"
+            judge "$row" "$exp/$row/decoder" plain
+            ;;
+        lr_*)
+            decoder "$row" "$exp/d_30/prompt" soft_prompt.yaml --optim_conf "lr=${row#lr_}"
             judge "$row" "$exp/$row/decoder" plain
             ;;
         d_*) variant "$row" --adapt_conf "length=${row#d_}" ;;
@@ -114,14 +126,14 @@ for row in $rows; do
             do_run python -m spft.bin.audio_prompt --model "$baseline" --dump "$dump" \
                 --data "$data/$general" --out "$exp/$row/start"
             prompt "$row" "$exp/$row/start"
-            decoder "$row" "$exp/$row/prompt"
+            decoder "$row" "$exp/$row/prompt" soft_prompt.yaml
             judge "$row" "$exp/$row/decoder" plain
             ;;
         sgd) variant "$row" --optim sgd --optim_conf lr=1.0 --optim_conf momentum=0.9 ;;
         adafactor) variant "$row" --optim adafactor --optim_conf lr=0.3 ;;
         mlp) variant "$row" --adapt_conf hidden_size=256 ;;
         full)
-            decoder "$row" "$exp/d_30/prompt" --trainable "^llm\\." \
+            decoder "$row" "$exp/d_30/prompt" soft_prompt.yaml --trainable "^llm\\." \
                 --optim_conf lr=2.0e-5
             judge "$row" "$exp/$row/decoder" plain
             ;;
