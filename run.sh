@@ -12,7 +12,7 @@ domains="music chatbot" # recipes below egs2/
 corpus=mini        # [mini|real] music, chatbot: embedded, or SNIPS, SGD (in data/real, exp/real)
 baseline=auto      # [auto|shipped|train] auto: trained for models of your own
 spoken=auto        # sentences spoken to train on; auto: 8000 if flite and WORDNET are there
-speed_perturb_factors="0.9 1.0 1.1" # of speech that a baseline is trained on; "": none
+speed_perturb_factors=auto # of speech that a baseline is trained on; auto: 0.9 1.0 1.1; "": none
 expdir=            # folder of experiments; empty: exp[/PRESET][/real]
 general=auto       # [auto|general|librispeech] general domain; auto: librispeech if LIBRISPEECH is set
 methods="no_prompt soft_prompt noisy_text" # of decoder tuning, see above; "": none
@@ -96,7 +96,12 @@ if [ "$spoken" = auto ]; then
         spoken=8000
     fi
 fi
-[ "$preset" != tiny ] || speed_perturb_factors=
+[[ $baseline = train || $speed_perturb_factors = auto ]] ||
+    die "--speed_perturb_factors: add --baseline train"
+if [ "$speed_perturb_factors" = auto ]; then
+    speed_perturb_factors="0.9 1.0 1.1"
+    [ "$preset" != tiny ] || speed_perturb_factors=
+fi
 [ "$ngpu" != 0 ] || export CUDA_VISIBLE_DEVICES= # also of what decodes
 ngpu=$(gpus "$ngpu")
 if [ "$nj" = auto ]; then nj=$((ngpu > 0 ? 1 : cores)); fi

@@ -129,7 +129,7 @@ def find_audio(names: Iterable[str]) -> Iterator[Path]:
             lines = sys.stdin.read().splitlines()
             yield from find_audio(line for line in lines if line.strip())
         elif path.is_dir():
-            files = [p for p in files_in(path) if p.is_file()]
+            files = files_in(path)
             found = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]
             known = " ".join(AUDIO_SUFFIXES)
             if not found:

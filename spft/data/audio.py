@@ -1,6 +1,7 @@
 """Reading audio: any rate, channels and common format to 16 kHz mono float32."""
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,15 @@ def _is_cut(file: Path) -> bool:
     with file.open("rb") as stream:
         head = stream.read(12)
         if head[:4] == b"RIFF":
-            declared = int.from_bytes(head[4:8], "little")
-            # Streams of unknown length say 0 or one of the largest numbers; some
-            # programs count the header's own bytes, too.
-            return 0 < declared < 0x7FFFF000 and declared > size
+            # Not the length of all, in which some programs count the header, too.
+            while (chunk := stream.read(8))[:4] != b"data":
+                if len(chunk) < 8:
+                    return True
+                length = int.from_bytes(chunk[4:], "little")
+                stream.seek(length + length % 2, os.SEEK_CUR)
+            declared = int.from_bytes(chunk[4:], "little")
+            # Streams of unknown length say 0 or one of the largest numbers.
+            return 0 < declared < 0x7FFFF000 and stream.tell() + declared > size
         if head[:4] == b"OggS":
             stream.seek(max(0, size - 65307))  # the longest page
             tail = stream.read()

@@ -57,6 +57,8 @@ def test_a_wav_out_of_a_pipe_does_not_know_its_length(tmp_path, size):
     soundfile.write(path, tone(1, 16000), 16000)
     written = bytearray(path.read_bytes())
     written[4:8] = size.to_bytes(4, "little")
+    if size:
+        written[40:44] = written[4:8]
     path.write_bytes(written)
     assert len(read_audio(path)) == 16000
 
@@ -68,6 +70,9 @@ def test_a_wav_whose_header_counts_itself(tmp_path):
     written[4:8] = len(written).to_bytes(4, "little")
     path.write_bytes(written)
     assert len(read_audio(path)) == 16000
+    path.write_bytes(written[:-2])  # the last sample
+    with pytest.raises(UserError, match="truncated"):
+        read_audio(path)
 
 
 def test_resamples_and_averages_and_says_so_once(tmp_path, caplog):

@@ -384,7 +384,8 @@ def test_folders_that_are_links_are_read_once(tmp_path):
     for name in ("elsewhere", "corpus"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.wav").touch()
+    (tmp_path / "corpus/again").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "corpus/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "corpus")
     found = [path.name for path in files_in(tmp_path / "corpus")]
-    assert found == ["corpus.wav", "elsewhere.wav"]
+    assert found == ["elsewhere.wav", "corpus.wav"]  # the former by its first link

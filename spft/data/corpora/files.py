@@ -21,13 +21,11 @@ def files_in(folder: Path) -> list[Path]:
     """
     found, seen = [], set()
     for root, folders, files in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(root))
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and os.path.realpath(os.path.join(root, name)) not in seen
-        ]
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(root, name) for name in files if not name.startswith(".")]
     return sorted(found)
 
