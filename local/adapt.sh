@@ -1,14 +1,7 @@
 # shellcheck shell=bash
 # Stages 4 to 7 of run.sh, for one domain; it sources this.
 
-config_of() { # config_of METHOD: by which stage 5 tunes it
-    case $1 in
-        soft_prompt | noisy_text | pre_fine_tune | tts) echo "$1.yaml" ;;
-        *) echo decoder.yaml ;;
-    esac
-}
-
-# What follows is for `domain`, whose adaptation text and its dev part are `text`.
+# All but adapt_all is for `domain`, whose adaptation text and its dev part are `text`.
 
 tune_prompt() { # stage 4
     local options=()
@@ -17,8 +10,8 @@ tune_prompt() { # stage 4
         --init "$exp/baseline" -- "${text_options[@]}" "${options[@]}"
 }
 
-prompt_length() { # prompt_length YAML: 30 is the soft prompt's own default
-    python -m spft.bin.show_config "$1" adapt_conf.length --default 30
+prompt_length() { # prompt_length YAML
+    python -m spft.bin.show_config "$1" adapt_conf.length
 }
 
 tune_decoder() { # tune_decoder METHOD: stage 5
@@ -43,7 +36,7 @@ tune_decoder() { # tune_decoder METHOD: stage 5
         tts) sets=("$data/${domain}_tts_"{train,dev}) ;;
         *) options=(--adapt "$1") ;;
     esac
-    train "$(conf "$(config_of "$1")" "$domain")" "${sets[@]}" "$exp/$domain/$1" \
+    train "$(conf_of "$1" "$domain")" "${sets[@]}" "$exp/$domain/$1" \
         --init "$init" -- "${text_options[@]}" "${options[@]}"
 }
 

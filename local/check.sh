@@ -2,7 +2,7 @@
 # What run.sh refuses before it begins: options, inputs of its stages, configurations.
 
 check_options() { # before set-up: it needs nothing but the shell
-    local number words twice known method domain file
+    local number words twice known method domain file name
     for number in "$stage" "$stop_stage"; do
         [[ $number =~ ^[1-9]$ ]] || die "stage '$number' is not one of 1 to 9"
     done
@@ -48,15 +48,15 @@ check_options() { # before set-up: it needs nothing but the shell
             ! -d conf/presets/$domain ]] ||
             die "no domain can be called '$domain': its results would mix with others"
         for file in "egs2/$domain/asr1/conf"/*; do # what a domain may have of its own
-            case ${file##*/} in
-                prompt.yaml | decoder.yaml | soft_prompt.yaml | noisy_text.yaml) ;;
-                pre_fine_tune.yaml | tts.yaml | lm.yaml | decode.yaml | \*) ;;
-                *) die "$file is not read: all domains share a baseline (conf/presets/)" ;;
-            esac
+            name=${file##*/}
+            [[ ! -e $file || " prompt.yaml decoder.yaml lm.yaml decode.yaml " = *" $name "* ||
+                ( $name = *.yaml && $known = *" ${name%.yaml} "* ) ]] ||
+                die "$file is not read: all domains share a baseline (conf/presets/)"
         done
     done
     for file in "conf/presets/$preset"/*.yaml; do
-        [[ ! -e $file || ${file##*/} = model.yaml || -e conf/${file##*/} ]] ||
+        name=${file##*/}
+        [[ ! -e $file || $name = model.yaml || -e conf/$name || $known = *" ${name%.yaml} "* ]] ||
             die "$file is not read: no file of conf/ has that name"
     done
 }
@@ -115,7 +115,7 @@ check_configurations() { # of all stages to run and all domains, before the firs
         fi
         if runs 5; then
             for method in $methods; do
-                options+=(--stages "$(conf "$(config_of "$method")" "$domain")")
+                options+=(--stages "$(conf_of "$method" "$domain")")
             done
         fi
         if runs 6 && [ "$fusion" = true ]; then

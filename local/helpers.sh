@@ -97,12 +97,18 @@ sharded() { # sharded NAME SHARDS OPTION COMMAND…: $JOB in the option is the s
     do_run tools/cmd.sh --backend "$backend" --sbatch "$sbatch" --log "$exp/log/$1" \
         --shards "$2" --command "$(printf '%q ' "${@:4}") $3"
 }
-conf() { # conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
+find_conf() { # find_conf NAME [DOMAIN]: the preset's file, else the domain's, else the default
     local file
     for file in "conf/presets/$preset/$1" ${2:+"egs2/$2/asr1/conf/$1"} "conf/$1"; do
         if [ -e "$file" ]; then echo "$file"; return; fi
     done
-    die "no configuration $1"
+    return 1
+}
+conf() { # conf NAME [DOMAIN]: the same, which must be there
+    find_conf "$@" || die "no configuration $1"
+}
+conf_of() { # conf_of METHOD DOMAIN: of its tuning, its own or the one that methods share
+    find_conf "$1.yaml" "$2" || conf decoder.yaml "$2"
 }
 model() { # model KEY [DEFAULT]: of the architecture
     python -m spft.bin.show_config "$(conf model.yaml)" "$1" ${2:+--default "$2"}

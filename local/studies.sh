@@ -27,6 +27,7 @@ TEXT
 . tools/parse_options.sh local/studies.sh "$@"
 . tools/path.sh
 data=data dump=dump exp=exp resume=true launch=()
+vectors=30 # of the prompt, but in the rows d_…
 if [ "$preset" != default ]; then data+=/$preset dump+=/$preset exp+=/$preset; fi
 baseline=$exp/baseline exp+=/studies/$domain # here helpers.sh keeps commands.log
 [ -e "$data/${domain}_text" ] || die "no $data/${domain}_text;" \
@@ -46,9 +47,9 @@ ngpu=$(gpus "$ngpu")
 same_options "$exp/options" "max_epoch=$max_epoch" "seed=$seed" "general=$general" \
     "baseline=$(sum_of "$baseline/model.safetensors")" \
     "text=$(sum_of "${text[@]/%//text}" "$dev"/{wav.scp,text,entities})" \
-    "configuration=$(sum_of "$(conf prompt.yaml "$domain")" "$(conf decoder.yaml "$domain")" \
-        "$(conf soft_prompt.yaml "$domain")" "$(conf lm.yaml "$domain")" \
-        "$(conf decode.yaml "$domain")" \
+    "configuration=$(sum_of "$(conf prompt.yaml "$domain")" \
+        "$(conf_of soft_prompt "$domain")" "$(conf_of no_prompt "$domain")" \
+        "$(conf lm.yaml "$domain")" "$(conf decode.yaml "$domain")" \
         conf/tuning/lm_transformer.yaml)"
 llm=$(model llm_conf.name)
 all=(no_prompt d_30 d_10 d_50 d_100 d_200 normal text audio sgd adafactor mlp full kept
@@ -68,10 +69,10 @@ done
 
 prompt() { # prompt ROW START [option…]: step 1 of a row
     train "$(conf prompt.yaml "$domain")" "${text[@]}" "$exp/$1/prompt" --init "$2" -- \
-        --ngpu "$ngpu" --max_epoch "$max_epoch" --adapt_conf length=30 "${@:3}"
+        --ngpu "$ngpu" --max_epoch "$max_epoch" --adapt_conf "length=$vectors" "${@:3}"
 }
-decoder() { # decoder ROW START YAML [option…]: step 2 of a row
-    train "$(conf "$3" "$domain")" "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
+decoder() { # decoder ROW START METHOD [option…]: step 2 of a row, as of a method
+    train "$(conf_of "$3" "$domain")" "${text[@]}" "$exp/$1/decoder" --init "$2" -- \
         --ngpu "$ngpu" --max_epoch "$max_epoch" "${@:4}"
 }
 judge() { # judge ROW MODEL TAG [option…]: decode and score dev
@@ -82,7 +83,7 @@ judge() { # judge ROW MODEL TAG [option…]: decode and score dev
 }
 variant() { # variant ROW [option…]: both steps, and dev
     prompt "$1" "$baseline" "${@:2}"
-    decoder "$1" "$exp/$1/prompt" soft_prompt.yaml
+    decoder "$1" "$exp/$1/prompt" soft_prompt
     judge "$1" "$exp/$1/decoder" plain
 }
 fused() { # fused ROW CONFIG: an LM in the search of the row d_30
@@ -100,16 +101,16 @@ for row in $rows; do
     fi
     case $row in
         no_prompt)
-            decoder "$row" "$baseline" decoder.yaml --adapt no_prompt
+            decoder "$row" "$baseline" no_prompt --adapt no_prompt
             judge "$row" "$exp/$row/decoder" plain
             ;;
         no_prompt_*)
-            decoder "$row" "$baseline" soft_prompt.yaml --adapt no_prompt \
+            decoder "$row" "$baseline" soft_prompt --adapt no_prompt \
                 --optim_conf "lr=${row#no_prompt_}"
             judge "$row" "$exp/$row/decoder" plain
             ;;
         lr_*)
-            decoder "$row" "$exp/d_30/prompt" soft_prompt.yaml --optim_conf "lr=${row#lr_}"
+            decoder "$row" "$exp/d_30/prompt" soft_prompt --optim_conf "lr=${row#lr_}"
             judge "$row" "$exp/$row/decoder" plain
             ;;
         d_*) variant "$row" --adapt_conf "length=${row#d_}" ;;
@@ -124,16 +125,16 @@ for row in $rows; do
                     --encoder "$(model encoder_conf.extractor)" --dump "$dump"
             fi
             do_run python -m spft.bin.audio_prompt --model "$baseline" --dump "$dump" \
-                --data "$data/$general" --out "$exp/$row/start"
+                --data "$data/$general" --length "$vectors" --out "$exp/$row/start"
             prompt "$row" "$exp/$row/start"
-            decoder "$row" "$exp/$row/prompt" soft_prompt.yaml
+            decoder "$row" "$exp/$row/prompt" soft_prompt
             judge "$row" "$exp/$row/decoder" plain
             ;;
         sgd) variant "$row" --optim sgd --optim_conf lr=1.0 --optim_conf momentum=0.9 ;;
         adafactor) variant "$row" --optim adafactor --optim_conf lr=0.3 ;;
         mlp) variant "$row" --adapt_conf hidden_size=256 ;;
         full)
-            decoder "$row" "$exp/d_30/prompt" soft_prompt.yaml --trainable "^llm\\." \
+            decoder "$row" "$exp/d_30/prompt" soft_prompt --trainable "^llm\\." \
                 --optim_conf lr=2.0e-5
             judge "$row" "$exp/$row/decoder" plain
             ;;

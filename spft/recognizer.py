@@ -104,7 +104,6 @@ class Recognizer:
         config = self.config
         search_config = BeamSearchConfig(
             beam=config.beam,
-            length_penalty=0.0,
             length_bonus=config.length_bonus
             + config.lm_length_bonus * sum(weights.values()),
             no_repeat_ngram_size=config.no_repeat_ngram_size,

@@ -45,7 +45,7 @@ def test_soft_prompt_initialisations(llm):
     assert normal.std().item() == pytest.approx(scale.item(), rel=0.1)
     for wrong in ({"length": 0}, {"init": "zeros"}, {"init": "text"}):
         with pytest.raises(UserError, match="adapt_conf"):
-            SoftPrompt(llm, **wrong)
+            SoftPrompt(llm, **{"length": 2} | wrong)
 
 
 def test_no_prompt_has_no_positions(llm, texts):

@@ -2,7 +2,6 @@
 
 import re
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,21 +33,38 @@ def two_machines(tmp_path):
     return f"bash {script}"
 
 
-def test_two_processes_train_as_one(train, stages, tiny_data, tmp_path, two_machines):
-    """The same losses, epoch by epoch, for the same global batches."""
-    one = "torchrun --standalone --nproc_per_node 2"
-    ways = [((), ()), (("--launcher", two_machines), ())]
-    ways.append((("--launcher", one), ("--sharded_ddp", "true")))
-    losses = []
-    for launcher, options in ways[: 3 if find_spec("fairscale") else 2]:
-        out = tmp_path / f"exp{len(losses)}"
+@pytest.fixture(scope="module")
+def losses(train, stages, tiny_data):
+    """Train two epochs into a folder; its train.log, and the losses of each epoch."""
+
+    def run(out, launcher=(), options=()):
         result = train(PRESET / "decoder.yaml", tiny_data / "text", out, *launcher,
                        "--init", stages / "prompt", "--", "--batch_size", "4",
                        "--max_epoch", "2", *options)  # fmt: skip
         assert result.returncode == 0, result.stderr
         log = (out / "train.log").read_text()
-        assert ("\nOSS (" in log) == bool(options)  # fairscale's optimiser
         found = re.findall(r"epoch results: .*? loss=([0-9.]+).*?loss=([0-9.]+)", log)
-        losses.append([tuple(map(float, pair)) for pair in found])
-    expected = [pytest.approx(pair, abs=2e-3) for pair in losses[0]]
-    assert len(expected) == 2 and all(found == expected for found in losses[1:])
+        assert len(found) == 2
+        return log, [float(loss) for epoch in found for loss in epoch]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def expected(losses, tmp_path_factory):
+    """Those of one process."""
+    return pytest.approx(losses(tmp_path_factory.mktemp("one"))[1], abs=2e-3)
+
+
+def test_two_processes_train_as_one(losses, expected, tmp_path, two_machines):
+    """The same losses, epoch by epoch, for the same global batches."""
+    log, found = losses(tmp_path / "two", ("--launcher", two_machines))
+    assert "\nOSS (" not in log and found == expected
+
+
+def test_sharded_processes_train_as_one(losses, expected, tmp_path):
+    pytest.importorskip("fairscale")
+    launcher = "--launcher", "torchrun --standalone --nproc_per_node 2"
+    log, found = losses(tmp_path / "sharded", launcher, ("--sharded_ddp", "true"))
+    assert "\nOSS (" in log  # fairscale's optimiser
+    assert found == expected

@@ -195,7 +195,7 @@ def test_full_tuning_takes_small_steps(tiny_llm, batch):
     moved = (weight != before)[weight.grad != 0]
     assert moved.float().mean() > 0.9
     frozen = SpeechLLM(
-        none, none, LLM(str(tiny_llm), dtype="bfloat16"), SoftPrompt(llm), ["^adapt"]
+        none, none, LLM(str(tiny_llm), dtype="bfloat16"), SoftPrompt(llm, 2), ["^adapt"]
     )
     state = model.state_dict()
     frozen.load_stage(state)  # what stays as it is is saved as it is, too

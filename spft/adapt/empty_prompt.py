@@ -13,14 +13,14 @@ class EmptyPrompt(AbsAdapt):
     """``length`` blank vectors: the soft prompt's place without what it learns.
 
     The paper does not say what its empty prompt holds; our choice is
-    :meth:`spft.llm.LLM.blank`.
+    :meth:`spft.llm.LLM.mean_embedding`.
 
     Args:
         llm: gives the width of the vectors.
         length: number of vectors.
     """
 
-    def __init__(self, llm: LLM, length: int = 30):
+    def __init__(self, llm: LLM, length: int):
         super().__init__(llm)
         if length < 1:
             raise UserError(f"adapt_conf: length must be at least 1, not {length}")

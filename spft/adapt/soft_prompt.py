@@ -30,7 +30,7 @@ class SoftPrompt(AbsAdapt):
     def __init__(
         self,
         llm: LLM,
-        length: int = 30,
+        length: int,
         init: str = "vocab",
         init_text: str = "",
         hidden_size: int = 0,

@@ -13,7 +13,7 @@ from spft.prefix import Prefix
 class UpsampleMask(AbsAdapt):
     """Each token once or twice, at random; a share of the positions is blank.
 
-    Blank is :meth:`spft.llm.LLM.blank`.
+    Blank is :meth:`spft.llm.LLM.mean_embedding`.
 
     Args:
         llm: whose embeddings are used.

@@ -23,7 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--model", required=True, type=Path, help="experiment folder")
     add("--data", required=True, type=Path, help="speech of no domain")
     add("--dump", type=Path, default=Path("dump"), help="features of stage 2")
-    add("--length", type=int, default=30, help="vectors (default %(default)s)")
+    add("--length", required=True, type=int, help="number of vectors")
     add("--utterances", type=int, default=30, help="to look at (default %(default)s)")
     add("--seed", type=int, default=0)
     add("--out", required=True, type=Path, help="folder to write")

@@ -27,8 +27,8 @@ one and change it. The architecture (encoder, projector, LLM) is given once, in
 | `model.yaml` | 3 | the architecture |
 | `baseline{_ctc,_text,}.yaml` | 3 | the parts of `--baseline train` |
 | `prompt.yaml` | 4 | the soft prompt |
-| `decoder.yaml` | 5 | `no_prompt`, `empty_prompt`, `upsample_mask` |
-| `{soft_prompt,noisy_text,pre_fine_tune,tts}.yaml` | 5 | the methods of these names |
+| `<method>.yaml` | 5 | a method of `--methods` |
+| `decoder.yaml` | 5 | methods that have none of their own |
 | `lm.yaml` | 6 | the external LM: keys of ESPnet's `lm_train` |
 | `decode.yaml` | 7 | search, second pass, and what their weights are chosen from |
 

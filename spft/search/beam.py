@@ -2,20 +2,19 @@
 
 One search runs over utterances x beam. The score of a hypothesis y of n tokens is
 
-    (log p_llm(y) + sum over scorers of w * log p(y) + length_bonus * n)
-        / n ** length_penalty
+    log p_llm(y) + sum over scorers of w * log p(y) + length_bonus * n
 
-where n counts eos. The finishing rule is that of transformers' ``generate`` (5.x), so
-that without scorers both give the same n-best. At each step the ``2 * beam`` best
-continuations of an utterance are drawn; those among the first ``beam`` that end (eos,
-or the utterance's token limit) join its finished hypotheses, of which the ``beam`` best
-are kept; the best ``beam`` that do not end go on. An utterance is done, and leaves the
-batch, when it is at its limit, or when ``beam`` hypotheses have finished and either
-``early_stopping`` is true or the best open one cannot beat the worst finished one.
+where n counts eos. The finishing rule is that of transformers' ``generate`` (5.x) with
+``length_penalty=0``, so that without scorers both give the same n-best. At each step
+the ``2 * beam`` best continuations of an utterance are drawn; those among the first
+``beam`` that end (eos, or the utterance's token limit) join its finished hypotheses, of
+which the ``beam`` best are kept; the best ``beam`` that do not end go on. An utterance
+is done, and leaves the batch, when it is at its limit, or when ``beam`` hypotheses have
+finished and the best open one is no better than the worst of them.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,27 +31,18 @@ from spft.search.scorers import WeightedScorer
 class BeamSearchConfig:
     """How to search; names that ``generate`` of transformers has mean the same.
 
-    Recipes leave ``early_stopping`` and ``min_tokens`` as they are: these are there for
-    the comparison with ``generate`` and for benchmarks.
-
     Attributes:
         beam: hypotheses kept per utterance.
-        length_penalty: the exponent of the length that the score is divided by.
-        length_bonus: added per token, against deletions.
-        early_stopping: True stops at ``beam`` finished hypotheses; False also asks that
-            no open one looks better at its present length (a heuristic where
-            ``length_penalty`` or ``length_bonus`` is above 0); "never" that none could
-            be better at the token limit either.
-        min_tokens: eos is forbidden before so many tokens.
+        length_bonus: added per token, against deletions. Above 0 an utterance may be
+            done too early: an open hypothesis could gain more than it loses.
+        min_tokens: eos is forbidden before so many tokens; for benchmarks.
         no_repeat_ngram_size: no n-gram of so many tokens occurs twice in a hypothesis,
             which ends loops; 0 allows all.
         pre_beam: how many tokens of each hypothesis the partial scorers see.
     """
 
     beam: int = 4
-    length_penalty: float = 1.0
     length_bonus: float = 0.0
-    early_stopping: bool | Literal["never"] = False
     min_tokens: int = 0
     no_repeat_ngram_size: int = 0
     pre_beam: int = 40
@@ -63,10 +53,6 @@ class BeamSearchConfig:
         if self.pre_beam < 2 * self.beam:
             # Below that the partial scorers would prune what the search may still need.
             raise ValueError(f"pre_beam must be at least 2 * beam, not {self.pre_beam}")
-        if self.early_stopping not in (True, False, "never"):
-            raise ValueError(
-                f'early_stopping: true, false or "never", not {self.early_stopping!r}'
-            )
 
 
 @dataclass
@@ -75,12 +61,22 @@ class _Beams:
 
     utterances: list[int]  # [A], their rows in the prefix
     tokens: Tensor  # [A, n, t]
-    totals: Tensor  # [A, n], before length normalisation
+    totals: Tensor  # [A, n], their scores so far
     parts: dict[str, Tensor]  # [A, n] each
     prefix: SharedPrefix  # A
     starts: Tensor  # [A], positions before the text
     cache: DynamicCache  # A * n rows, of the tokens alone
     states: dict[str, Any]  # A * n rows each
+
+
+@dataclass
+class _Drawn:
+    """The best continuations of A utterances by one token."""
+
+    tokens: Tensor  # [A, 2 * beam, t]
+    totals: Tensor  # [A, 2 * beam], best first
+    parts: dict[str, Tensor]  # [A, 2 * beam] each
+    parents: Tensor  # [A, 2 * beam], rows of the cache
 
 
 class BeamSearch:
@@ -133,9 +129,11 @@ class BeamSearch:
         for step in range(1, max(max_tokens) + 1):
             limits = torch.tensor([max_tokens[u] for u in beams.utterances])
             candidates, scores, parts = self._score(logits, beams, step)
-            rows = self._advance(
-                beams, candidates, scores, parts, step, limits, finished
-            )
+            drawn = self._draw(beams, candidates, scores, parts)
+            at_limit = step >= limits.to(prefix.embeds.device)
+            ends = (drawn.tokens[..., -1] == self.eos_id) | at_limit[:, None]
+            self._finish(beams.utterances, drawn, ends, finished)
+            rows = self._keep(beams, drawn, ends, finished)
             if rows is None:
                 break
             logits = self._forward(beams, rows)
@@ -230,68 +228,87 @@ class BeamSearch:
             rows, at = torch.ones_like(followed).nonzero().T
         return rows, followed[rows, at]
 
-    def _advance(
+    def _draw(
         self,
         beams: _Beams,
         candidates: Tensor | None,
         scores: Tensor,
         parts: dict[str, Tensor],
-        step: int,
-        limits: Tensor,
-        finished: list[list[Hypothesis]],
-    ) -> Tensor | None:
-        """Draw the best continuations, file those that end, keep the open ones.
-
-        Returns:
-            For each hypothesis kept, its parent's row in the cache and the scorers'
-            states; None when all utterances are done.
-        """
-        beam = self.config.beam
+    ) -> _Drawn:
+        """Draw each utterance's ``2 * beam`` best continuations."""
+        drawn = 2 * self.config.beam
         count, width = beams.totals.shape[1], scores.shape[1]
         totals = beams.totals[..., None] + self.config.length_bonus
         totals = (totals + scores.view(-1, count, width)).flatten(1)
-        if (missing := 2 * beam - totals.shape[1]) > 0:  # a tiny vocabulary
+        if (missing := drawn - totals.shape[1]) > 0:  # a tiny vocabulary
             totals = torch.nn.functional.pad(totals, (0, missing), value=-torch.inf)
-        totals, index = totals.topk(2 * beam)  # [A, 2 * beam]
+        totals, index = totals.topk(drawn)
         index = index.clamp(max=count * width - 1)
 
         offset = torch.arange(len(totals), device=totals.device)[:, None] * count
         rows, column = offset + index // width, index % width
         token = column if candidates is None else candidates[rows, column]
-        tokens = torch.cat([beams.tokens.flatten(0, 1)[rows], token[..., None]], -1)
-        parts = {
-            name: part[rows, column] + beams.parts[name].flatten()[rows]
-            for name, part in parts.items()
-        }
-        at_limit = step >= limits.to(totals.device)
-        ends = (token == self.eos_id) | at_limit[:, None]
-        possible = totals > -torch.inf
-        for a, k in (ends & possible)[:, :beam].nonzero().tolist():
-            values = {name: part[a, k].item() for name, part in parts.items()}
-            hypothesis = self.hypothesis(tokens[a, k].tolist(), values)
-            finished[beams.utterances[a]].append(hypothesis)
+        return _Drawn(
+            tokens=torch.cat([beams.tokens.flatten(0, 1)[rows], token[..., None]], -1),
+            totals=totals,
+            parts={
+                name: part[rows, column] + beams.parts[name].flatten()[rows]
+                for name, part in parts.items()
+            },
+            parents=rows,
+        )
 
-        open_totals, order = totals.masked_fill(ends, -torch.inf).topk(beam)
-        kept = []
-        for a, (best, limit) in enumerate(
-            zip(open_totals[:, 0].tolist(), limits.tolist(), strict=True)
-        ):
-            hypotheses = finished[beams.utterances[a]]
-            hypotheses.sort(key=lambda h: -h.score)
-            del hypotheses[beam:]
-            if step < limit and self._goes_on(best, hypotheses, step, limit):
-                kept.append(a)
+    def _finish(
+        self,
+        utterances: list[int],
+        drawn: _Drawn,
+        ends: Tensor,
+        finished: list[list[Hypothesis]],
+    ) -> None:
+        """File the best of those that end, ``ends [A, 2 * beam]``, by utterance."""
+        beam = self.config.beam
+        possible = drawn.totals > -torch.inf
+        for a, k in (ends & possible)[:, :beam].nonzero().tolist():
+            parts = {name: part[a, k].item() for name, part in drawn.parts.items()}
+            hypothesis = self.hypothesis(drawn.tokens[a, k].tolist(), parts)
+            finished[utterances[a]].append(hypothesis)
+        for utterance in utterances:
+            finished[utterance].sort(key=lambda h: -h.score)
+            del finished[utterance][beam:]
+
+    def _keep(
+        self,
+        beams: _Beams,
+        drawn: _Drawn,
+        ends: Tensor,
+        finished: list[list[Hypothesis]],
+    ) -> Tensor | None:
+        """Go on with the best continuations that do not end; drop utterances done.
+
+        Returns:
+            For each hypothesis kept, its parent's row in the cache and the scorers'
+            states; None when all utterances are done.
+        """
+        totals, order = drawn.totals.masked_fill(ends, -torch.inf).topk(
+            self.config.beam
+        )
+        kept = [
+            a
+            for a, best in enumerate(totals[:, 0].tolist())
+            if self._goes_on(best, finished[beams.utterances[a]])
+        ]
         if not kept:
             return None
-
         if len(kept) < len(totals):
             beams.utterances = [beams.utterances[a] for a in kept]
             beams.prefix, beams.starts = beams.prefix.select(kept), beams.starts[kept]
-        rows, order = rows[kept], order[kept]
-        beams.totals = open_totals[kept]
-        beams.tokens = tokens[kept].take_along_dim(order[..., None], 1)
-        beams.parts = {k: part[kept].gather(1, order) for k, part in parts.items()}
-        return rows.gather(1, order).flatten()
+        order = order[kept]
+        beams.totals = totals[kept]
+        beams.tokens = drawn.tokens[kept].take_along_dim(order[..., None], 1)
+        beams.parts = {
+            k: part[kept].gather(1, order) for k, part in drawn.parts.items()
+        }
+        return drawn.parents[kept].gather(1, order).flatten()
 
     @property
     def scorers(self) -> dict[str, WeightedScorer]:
@@ -305,34 +322,19 @@ class BeamSearch:
         return not size or len(set(grams)) == len(grams)
 
     def hypothesis(self, tokens: list[int], parts: dict[str, float]) -> Hypothesis:
-        """A finished hypothesis, with eos or cut off; ``parts`` not yet normalised."""
-        length, parts = len(tokens), dict(parts)
+        """A finished hypothesis of ``tokens``, which end with eos or are cut off."""
+        parts = dict(parts)
         if self.config.length_bonus:
-            parts["length"] = self.config.length_bonus * length
-        norm = length**self.config.length_penalty
-        parts = {name: value / norm for name, value in parts.items()}
-        complete = tokens[-1] == self.eos_id
-        if complete:
-            tokens = tokens[:-1]
-        return Hypothesis(tokens, sum(parts.values()), parts, not complete)
+            parts["length"] = self.config.length_bonus * len(tokens)
+        truncated = tokens[-1] != self.eos_id
+        tokens = tokens if truncated else tokens[:-1]
+        return Hypothesis(tokens, sum(parts.values()), parts, truncated)
 
-    def _goes_on(
-        self, best: float, hypotheses: list[Hypothesis], step: int, limit: int
-    ) -> bool:
+    def _goes_on(self, best: float, hypotheses: list[Hypothesis]) -> bool:
         """Whether an utterance whose best open total is ``best`` should go on."""
-        config = self.config
-        if best == -torch.inf:
+        if best == -torch.inf:  # at its limit: all have ended
             return False
-        if len(hypotheses) < config.beam:
-            return True
-        if config.early_stopping is True:
-            return False
-        lengths = (step, limit) if config.early_stopping == "never" else (step,)
-        bonus = max(0.0, config.length_bonus)
-        reachable = max(
-            (best + bonus * (n - step)) / n**config.length_penalty for n in lengths
-        )
-        return reachable > hypotheses[-1].score
+        return len(hypotheses) < self.config.beam or best > hypotheses[-1].score
 
     def _forward(self, beams: _Beams, rows: Tensor) -> Tensor:
         """Reorder caches and states by ``rows``, feed the newest tokens: ``[N, V]``."""

@@ -9,8 +9,7 @@ class Hypothesis:
 
     Attributes:
         tokens: without bos and eos.
-        score: weighted sum of log-probabilities, by the search divided by
-            ``length ** length_penalty``.
+        score: weighted sum of log-probabilities.
         parts: what "llm", the scorers, "first_pass" and "length" each contribute to
             ``score``; the values add up to it.
         truncated: it ended at the token limit, not with eos.
@@ -20,8 +19,3 @@ class Hypothesis:
     score: float
     parts: dict[str, float]
     truncated: bool = False
-
-    @property
-    def length(self) -> int:
-        """Tokens that were searched for, eos included."""
-        return len(self.tokens) + (not self.truncated)

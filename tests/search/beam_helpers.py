@@ -83,7 +83,7 @@ def sequence_log_probs(model, embeds: Tensor, tokens: list[int]) -> Tensor:
     return logits.log_softmax(-1)
 
 
-def naive_search(model, embeds, fused, beam, max_tokens, length_penalty):
+def naive_search(model, embeds, fused, beam, max_tokens):
     """Plain-list beam search without cache; ``fused(tokens) -> [V]`` extra scores."""
     running, finished = [([], 0.0)], []
     for step in range(1, max_tokens + 1):
@@ -98,14 +98,12 @@ def naive_search(model, embeds, fused, beam, max_tokens, length_penalty):
         for rank, (tokens, total) in enumerate(best):
             if tokens[-1] == EOS or step == max_tokens:
                 if rank < beam:
-                    finished.append((tokens, total / step**length_penalty))
+                    finished.append((tokens, total))
             elif len(running) < beam:
                 running.append((tokens, total))
         finished = sorted(finished, key=lambda item: -item[1])[:beam]
         best_open = running[0][1] if running else -math.inf
-        if len(finished) == beam and (
-            best_open / step**length_penalty <= finished[-1][1]
-        ):
+        if len(finished) == beam and (best_open <= finished[-1][1]):
             break
     return finished
 

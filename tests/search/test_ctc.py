@@ -99,7 +99,7 @@ def joint_search(posteriors, vocabulary, weight, **config):
         Spelling.of(vocabulary, ALPHABET),
         EOS,
     )
-    config = BeamSearchConfig(length_penalty=0.0, **config)
+    config = BeamSearchConfig(**config)
     scorers = {"ctc": WeightedScorer(scorer, weight)}
     return BeamSearch(tiny_llama(37), BOS, EOS, scorers, config)
 

@@ -61,7 +61,7 @@ def test_texts_are_judged_as_in_the_search():
     spelling, lengths = Spelling.of(VOCABULARY, " ab"), torch.tensor([15, 11])
     ctc = CTCPrefixScorer(log_probs, lengths, spelling, EOS)
     scorers = {"lm": WeightedScorer(Bigram(), 1.0), "ctc": WeightedScorer(ctc, 1.0)}
-    config = BeamSearchConfig(length_penalty=0.0)
+    config = BeamSearchConfig()
     search = BeamSearch(tiny_llama(37), BOS, EOS, scorers, config)
     for row, nbest in enumerate(search(random_prefix([3, 5]), [9, 9])):
         whole = [h for h in nbest if not h.truncated]
