@@ -89,6 +89,9 @@ if [ "$baseline" != train ]; then # the shipped one fits the default models only
         baseline=train
     fi
 fi
+[ "$baseline $general" != "train general" ] || [ "$preset" = tiny ] || [ "$stage" -gt 3 ] ||
+    echo "warning: a baseline of your own is trained on the little speech that comes with" \
+        "the recipe, enough for nothing but a trial; set LIBRISPEECH (tools/db.sh)" >&2
 [[ $baseline = train || $spoken =~ ^(auto|0)$ ]] || die "--spoken: add --baseline train"
 if [ "$spoken" = auto ]; then
     spoken=0
@@ -137,6 +140,9 @@ check_configurations
 if on 1; then prepare_data; fi
 if on 2; then make_features; fi
 lock shared "$data" "$readers" # the stages from here on read it
+if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then
+    for domain in $domains; do check_domain "$domain"; done # before hours of training
+fi
 if on 3; then make_baseline; fi
 if [ "$stage" -le 7 ] && [ "$stop_stage" -ge 4 ]; then adapt_all; fi
 
@@ -148,7 +154,8 @@ if on 8; then
 fi
 
 if on 9; then
-    systems=() pack=$exp/pack.zip
+    systems=() pack=$exp/pack.zip options=()
+    [ "$fusion" = true ] || options=(--no_fusion)
     read -ra choice <<<"base $methods"
     [ "$packed" = auto ] || choice=("$packed")
     for domain in $domains; do systems+=("$domain=$(IFS=, && echo "${choice[*]}")"); done
@@ -156,5 +163,5 @@ if on 9; then
     # A domain's own recipe leaves the pack of several as it is.
     [ ${#systems[@]} -gt 1 ] || pack=$exp/$domain/pack.zip
     do_run python -m spft.bin.pack --exp "$exp" --data "$data" --systems "${systems[@]}" \
-        --config "$(conf decode.yaml)" --results "$results" --out "$pack"
+        --config "$(conf decode.yaml)" --results "$results" --out "$pack" "${options[@]}"
 fi

@@ -162,23 +162,24 @@ adapt_beside_others() { # adapt_beside_others DOMAIN: in a shell of its own
 adapt_all() { # stages 4 to 7 of all domains, $nj at a time
     local domain names failed=() threads
     local -A jobs=()
-    for domain in $domains; do check_domain "$domain"; done
     read -ra names <<<"$domains"
     [ "$nj" -le ${#names[@]} ] || nj=${#names[@]}
-    if [ "$nj" -le 1 ]; then
-        for domain in $domains; do adapt "$domain"; done
-    else
+    if [ "$nj" -gt 1 ]; then
         # Two jobs of one thread each do more than one of two threads.
         threads=$((OMP_NUM_THREADS / nj))
         export OMP_NUM_THREADS=$((threads > 1 ? threads : 1)) TQDM_MININTERVAL=10
-        for domain in $domains; do
-            while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
-            set -m # a process group of its own
-            adapt_beside_others "$domain" > >(say_who "$domain") 2>&1 &
-            set +m
-            jobs[$domain]=$!
-        done
-        for domain in $domains; do wait "${jobs[$domain]}" || failed+=("$domain"); done
-        [ ${#failed[@]} -eq 0 ] || die "failed, see above: ${failed[*]}"
     fi
+    for domain in $domains; do # one that fails does not stop the others
+        while [ "$(jobs -rp | wc -l)" -ge "$nj" ]; do sleep 1; done
+        set -m # a process group of its own
+        if [ "$nj" -gt 1 ]; then
+            adapt_beside_others "$domain" > >(say_who "$domain") 2>&1 &
+        else
+            adapt_beside_others "$domain" &
+        fi
+        set +m
+        jobs[$domain]=$!
+    done
+    for domain in $domains; do wait "${jobs[$domain]}" || failed+=("$domain"); done
+    [ ${#failed[@]} -eq 0 ] || die "failed, see above: ${failed[*]}"
 }

@@ -25,6 +25,8 @@ check_options() { # before set-up: it needs nothing but the shell
         die "--methods: pre_fine_tune goes on from no_prompt; name that before it"
     [[ " auto base $methods " = *" $packed "* ]] ||
         die "--packed: '$packed' is neither base nor in --methods"
+    [[ $stage -gt 1 || " $methods " != *" tts "* ]] || command -v flite >/dev/null ||
+        die "--methods tts: flite speaks the text; apt-get install flite"
     [ "$keep_prompt" = false ] || [ "$stop_stage" -lt 9 ] ||
         die "--keep_prompt true: packs decode without it; add --stop_stage 8"
     [ "$keep_prompt" = false ] || [[ " $methods " = *" soft_prompt "* ]] ||
@@ -77,15 +79,16 @@ check_domain() { # check_domain DOMAIN: what the first of its stages to run read
             [ "$encoder" != cached ] || need "$dump/$set/first_pass_written" 2
         done
     fi
+    if [ "$stage" -ge 2 ] && [ "$stage" -le 6 ]; then # stage 1 checks what it writes
+        need "$text/train/text" 1
+        job python -m spft.bin.validate_data "$data/$1_"{dev,test} --not_in "$text"/{train,dev}
+    fi
     case $stage in
-        4) need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1 ;;
+        4) need "$exp/baseline/model.safetensors" 3 ;;
         5)
-            need "$exp/baseline/model.safetensors" 3 && need "$text/train/text" 1
-            if uses soft_prompt; then
-                need "$exp/$1/prompt/model.safetensors" 4
-            fi
+            need "$exp/baseline/model.safetensors" 3
+            ! uses soft_prompt || need "$exp/$1/prompt/model.safetensors" 4
             ;;
-        6) need "$text/train/text" 1 ;;
         7) [ "$fusion" = false ] || need "$exp/$1/ngram/ngram.arpa" 6 ;;
     esac
     if [ "$stage" -ge 6 ] && [ "$stop_stage" -ge 7 ]; then

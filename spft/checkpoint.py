@@ -49,11 +49,23 @@ def write_weights(folder: str | Path, state: dict[str, Tensor], dtype=None) -> P
     return path
 
 
+def made_here(model) -> set[str]:
+    """Names of what no pretrained model gives: its stages must train or inherit it."""
+    from torch.nn import Module
+
+    parts = ["projector.", "adapt."]
+    if not getattr(model.encoder, "pretrained", False):
+        parts.append("encoder.")
+    return {
+        name
+        for name in Module.state_dict(model)  # buffers, too: of normalisation
+        if name.startswith(tuple(parts)) or "lora_" in name
+    }
+
+
 def load_model(folder: str | Path):
     """The :class:`spft.model.SpeechLLM` of a trained stage, ready for inference."""
     import argparse
-
-    from torch.nn import Module
 
     from spft.build import DEFAULTS, build_model
 
@@ -61,15 +73,7 @@ def load_model(folder: str | Path):
     config |= {"init": [], "strength": 1.0}  # all that is needed stands in this folder
     model = build_model(argparse.Namespace(**config))
     weights = read_weights(folder)
-    made_here = ["projector.", "adapt."]
-    if not getattr(model.encoder, "pretrained", False):
-        made_here.append("encoder.")
-    expected = {
-        name
-        for name in Module.state_dict(model)  # buffers, too: of normalisation
-        if name.startswith(tuple(made_here)) or "lora_" in name
-    }
-    if missing := sorted((expected | model.saved) - set(weights)):
+    if missing := sorted((made_here(model) | model.saved) - set(weights)):
         raise UserError(
             f"{folder}/model.safetensors: lacks {missing[0]} and {len(missing) - 1} "
             "more; it does not belong to its config.yaml"
@@ -78,17 +82,10 @@ def load_model(folder: str | Path):
     return model.eval()
 
 
-def switch_model(model, folder: str | Path) -> None:
-    """Load the weights of another stage with the same architecture.
+def read_recognizer_weights(folder: str | Path) -> dict[str, Tensor]:
+    """Read the trained tensors of a stage, but for what stands before text in training.
 
-    What stands before text in training (the soft prompt) stays as it is.
-
-    Raises:
-        UserError: the architecture differs.
+    That is the soft prompt.
     """
-    weights = {
-        name: tensor
-        for name, tensor in read_weights(folder).items()
-        if not name.startswith("adapt.")
-    }
-    model.load_stage(weights)
+    weights = read_weights(folder)
+    return {name: w for name, w in weights.items() if not name.startswith("adapt.")}

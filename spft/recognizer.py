@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from spft.adapt.soft_prompt import SoftPrompt
-from spft.checkpoint import load_model, switch_model
+from spft.checkpoint import load_model, read_recognizer_weights
 from spft.data.normalize import normalize
 from spft.data.speech import SpeechSource, Waveforms
 from spft.encoder.encoders import CachedEncoder
@@ -55,12 +55,20 @@ class Recognizer:
         """Take adapters, search and LMs of another domain, beside the same LLM.
 
         Needs ``keep``. A soft prompt is not among them: it is for training.
+
+        Raises:
+            UserError: something is missing or does not fit; all stays as it was.
         """
-        scorers = self._load_external(external)  # first: it may fail
-        self.config, self.scorers = config, scorers
+        scorers, weights = (
+            self._load_external(external),
+            read_recognizer_weights(folder),
+        )
         self.llm.unmerge()
-        switch_model(self.model, folder)
-        self.llm.merge(keep=True)
+        try:
+            self.model.load_stage(weights)
+        finally:
+            self.llm.merge(keep=True)
+        self.config, self.scorers = config, scorers
 
     def _load_external(self, external: dict[str, Path]) -> dict:
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]

@@ -50,6 +50,10 @@ class Speech2Text:
         chosen = pack.find(self.domain)
         keep = len(pack.domains) > 1
         config = self._config(chosen)
+        if keep and config.keep_prompt:
+            raise UserError(
+                "keep_prompt: each domain has its own; open the stage alone"
+            )
         self.recognizer = Recognizer(chosen.model, config, chosen.external, keep=keep)
         self.phrases = _phrases(chosen)
 
@@ -102,11 +106,12 @@ class Speech2Text:
     def use(self, domain: str) -> None:
         """Change to a domain: its adapter, its LMs, and no names but its own."""
         chosen = self.pack.find(domain)
+        phrases = _phrases(chosen)
         if domain != self.domain:
             config = self._config(chosen)
             self.recognizer.switch(chosen.model, config, chosen.external)
             self.domain = domain
-        self.phrases = _phrases(chosen)
+        self.phrases = phrases
 
     def __call__(
         self, speech: str | Path | np.ndarray, rate: int = SAMPLE_RATE

@@ -16,6 +16,8 @@ from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from spft.build import CHOICES, build_model
+from spft.checkpoint import made_here
+from spft.errors import UserError
 from spft.llm import IGNORED, LLM
 from spft.model import SpeechLLM
 from spft.trainer import ProgressTrainer
@@ -39,6 +41,21 @@ class Preprocessor(AbsPreprocessor):
             tokens = self.tokenizer(data[name], add_special_tokens=False)["input_ids"]
             data[name] = np.array(tokens, dtype=np.int64)
         return data
+
+
+def keep_untrained(model: SpeechLLM) -> None:
+    """Let a recogniser's checkpoint hold its LoRA, also where that is not trained yet.
+
+    Raises:
+        UserError: a part that begins at random would stay so.
+    """
+    untrained = made_here(model) - model.saved
+    if random := sorted(name for name in untrained if "lora_" not in name):
+        raise UserError(
+            f"trainable: nothing matches {random[0]}, which begins at random; add a "
+            'pattern such as "^projector\\\\."'
+        )
+    model.saved |= untrained
 
 
 class SpeechLLMTask(AbsTask):
@@ -99,6 +116,9 @@ class SpeechLLMTask(AbsTask):
     def build_model(cls, args: argparse.Namespace) -> SpeechLLM:
         """Build the model; ``--init`` gives architecture and weights."""
         model = build_model(args)
+        read = {name for _, name, _ in args.train_data_path_and_name_and_type}
+        if "speech" in read and model.llm_weight:
+            keep_untrained(model)
         cls._llm = model.llm
         logging.info(f"training {model.trained_parameters:,} parameters")
         return model

@@ -98,13 +98,15 @@ def finish(out: Path) -> None:
     reporter = Reporter()
     checkpoint = torch.load(out / "checkpoint.pth", "cpu", weights_only=True)
     reporter.load_state_dict(checkpoint["reporter"])
+    epoch = int(best.resolve().name.removesuffix("epoch.pth"))
     figures = training_figures(out, weights, reporter.stats)
     wrong = None
     if not any("grad_norm" in epoch["train"] for epoch in reporter.stats.values()):
         wrong = "no step was taken, for no gradient was finite or accum_grad asks for "
         wrong += "more batches than there are"
-    elif not math.isfinite(figures["best"]):
-        wrong = f"it diverged: {figures['criterion']} is {figures['best']}"
+    # ESPnet sorts what is no number anywhere, and may take such an epoch for the best.
+    elif not math.isfinite(chosen := reporter.stats[epoch][phase][figure]):
+        wrong = f"it diverged: {figures['criterion']} is {chosen} in epoch {epoch}"
     if wrong:
         for path in out.glob("*.pth"):
             path.unlink()  # not to go on from

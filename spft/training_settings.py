@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from spft.data.features import audio_stamp
 from spft.errors import UserError
 from spft.files import sha256
 
@@ -38,7 +39,13 @@ def describe(args: argparse.Namespace, stage: dict) -> dict:
     files += [Path(folder) / "model.safetensors" for folder in args.init]
     values = [option.partition("=")[2] for option in args.espnet]
     files += [Path(value) for value in values if os.path.isfile(value)]
+    confusions = (stage.get("adapt_conf") or {}).get("confusions")
+    files += [Path(confusions)] if confusions else []
     settings["sha256"] = {str(path): sha256(path) for path in files if path.exists()}
+    for folder in (args.train, args.valid):  # audio that a model reads itself
+        table, frames = folder / "wav.scp", args.dump / folder.name
+        if table.exists() and not (frames / ".done").exists():
+            settings["sha256"][str(folder)] = audio_stamp(table)
     return json.loads(json.dumps(settings, default=str))
 
 

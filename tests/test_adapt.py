@@ -83,8 +83,10 @@ def test_upsample_and_mask(llm, texts):
         UpsampleMask(llm, mask=2)
 
 
-@pytest.mark.parametrize("method", [EmptyPrompt, UpsampleMask])
-def test_gradients_are_finite_in_a_deep_llm(tiny_llm, texts, method):
+@pytest.mark.parametrize(
+    "method, keys", [(EmptyPrompt, {"length": 4}), (UpsampleMask, {})]
+)
+def test_gradients_are_finite_in_a_deep_llm(tiny_llm, texts, method, keys):
     # Zeros in the prompt's place would be multiplied in each layer's normalisation.
     config = AutoConfig.from_pretrained(tiny_llm)
     config.num_hidden_layers = 40
@@ -96,7 +98,7 @@ def test_gradients_are_finite_in_a_deep_llm(tiny_llm, texts, method):
     gradients = {}
     for name, prefix in (
         ("zeros", Prefix(torch.zeros(1, 4, deep.width), torch.tensor([4]))),
-        ("blank", method(deep)(ids, lengths, deep)),
+        ("blank", method(deep, **keys)(ids, lengths, deep)),
     ):
         weight = deep.model.base_model.layers[0].self_attn.k_proj.weight
         loss = deep(prefix, ids, lengths).mean()

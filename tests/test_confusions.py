@@ -22,6 +22,8 @@ def test_learns_and_draws_the_errors():
     rng = random.Random(0)
     assert confusions.corrupt("the graph", 1.0, rng) == "the graf"
     assert confusions.corrupt("the graph", 0.0, rng) == "the graph"
+    always = Confusions({"p": 5, "ph": 5}, {"p": {"": 5}, "ph": {"f": 5}})
+    assert always.corrupt("the graph", 0.0, rng) == "the graph"
     drawn = [confusions.corrupt("the graph", 0.3, rng) for _ in range(2000)]
     assert drawn.count("the graf") / 2000 == pytest.approx(0.3, abs=0.04)
 

@@ -3,6 +3,7 @@
 import fcntl
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_help_names_every_option_and_stage(recipe):
     header = source.split("# Options")[1].split("\n\n")[0]
     options = re.findall(r"^([a-z_]+)=", header, re.M)
     assert len(options) >= 10
-    scripts = source + CHECKS + (ROOT / "local/helpers.sh").read_text()
+    scripts = source + (ROOT / "local/helpers.sh").read_text()
     scripts += (ROOT / "local/adapt.sh").read_text()
     scripts += (ROOT / "local/prepare.sh").read_text()
     shown = result.stdout
@@ -71,13 +72,47 @@ def test_bad_options_end_in_one_line(recipe, options, words):
     assert all(word in lines[0] for word in words)
 
 
+def test_a_domain_s_recipe_is_of_that_domain(checkout):
+    command = ["egs2/chatbot/asr1/run.sh", "--domains", "music chatbot"]
+    result = subprocess.run(
+        command, cwd=checkout.folder, text=True, capture_output=True
+    )
+    assert result.returncode == 1
+    assert "this recipe is of chatbot alone" in result.stderr
+
+
 def test_a_file_that_a_preset_does_not_have(recipe, checkout):
     preset = checkout.folder / "conf/presets/mine"
     preset.mkdir()
     (preset / "noisy-text.yaml").touch()
     result = recipe("--preset", "mine")
+    shutil.rmtree(preset)
     assert result.returncode == 1
     assert "presets/mine/noisy-text.yaml is not read" in result.stderr
+
+
+def test_which_file_a_method_is_tuned_by(checkout):
+    folder = checkout.folder
+    own, preset = folder / "egs2/chatbot/asr1/conf", folder / "conf/presets/mine"
+    preset.mkdir()
+
+    def found(method):
+        script = f'preset=mine; . local/helpers.sh; conf_of "{method}" chatbot'
+        command = ["bash", "-euc", script]
+        done = subprocess.run(command, cwd=folder, text=True, capture_output=True)
+        return done.stdout.strip()
+
+    assert found("soft_prompt") == "conf/decoder.yaml"
+    assert found("noisy_text") == "conf/noisy_text.yaml"
+    (preset / "decoder.yaml").touch()
+    assert (
+        found("soft_prompt") == found("no_prompt") == "conf/presets/mine/decoder.yaml"
+    )
+    (own / "soft_prompt.yaml").touch()
+    assert found("soft_prompt") == "egs2/chatbot/asr1/conf/soft_prompt.yaml"
+    assert found("no_prompt") == "conf/presets/mine/decoder.yaml"
+    shutil.rmtree(preset)
+    (own / "soft_prompt.yaml").unlink()
 
 
 def test_a_prompt_that_no_pack_keeps(recipe, checkout):

@@ -114,7 +114,7 @@ def test_batching_changes_nothing(folders, name, rate):
     together, sizes, alone, size = encoded(folders / name)
     assert sizes.tolist() == pytest.approx([2 * rate, 1.25 * rate], abs=2)
     n = int(size)
-    assert sizes[1] == pytest.approx(n, abs=1)
+    assert sizes[1] == n
     # The last frames see the padding through the convolutions.
     torch.testing.assert_close(
         together[1, : n - 2], alone[0, : n - 2], atol=1e-4, rtol=1e-3
@@ -197,7 +197,7 @@ def test_audio_where_cached_frames_are_read():
 def test_cached_frames_where_audio_is_read(folders):
     for encoder in (TransformersEncoder(str(folders / "whisper")),
                     FbankConformerEncoder()):  # fmt: skip
-        with pytest.raises(UserError, match="reads audio, and was given cached frames"):
+        with pytest.raises(UserError, match="reads audio, and was given frames that"):
             encoder(torch.zeros(1, 300, 416), torch.tensor([300]))
 
 

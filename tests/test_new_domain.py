@@ -247,10 +247,18 @@ def test_text_that_is_hardly_english(monkeypatch, files, capsys):
     assert "the text hardly reads like English" in capsys.readouterr().err
 
 
+def test_names_that_no_sentence_holds(monkeypatch, files, capsys):
+    (files / "drugs.txt").write_text("Aspirin,drug\nIbuprofen,drug\n")
+    options = ("--test", files / "recordings", "--entities", files / "drugs.txt")
+    make(monkeypatch, files, *options)
+    assert "no sentence holds a name of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
         ([], "nothing to test on"),
+        (["--text", "utf16.txt", "--test", "recordings"], "utf16.txt:1: holds a zero"),
         (["--test", "recordings", "--synthesize", "3"], "not both"),
         (["--synthesize", "1", "--dev", "recordings"], "--dev needs --test"),
         (["--test", "empty"], "neither wav.scp nor transcripts"),
@@ -276,6 +284,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
     shutil.copytree(files / "recordings", files / "mute")
     shutil.copy(files / "recordings/call 1.wav", files / "mute/a.wav")
     (files / "table.txt").write_text("take two\n12\ttake three\n")
+    (files / "utf16.txt").write_bytes("Take two.\n".encode("utf-16le"))
     (files / "list.csv").write_text("aspirin,drug\n")
     (files / "list.txt").write_text("aspirin\tdrug\tpain\n")
     monkeypatch.chdir(files)

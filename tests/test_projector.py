@@ -112,16 +112,18 @@ def test_ctc_loss_is_torchs_own_per_utterance(llm):
 
 
 @pytest.mark.parametrize("make", [CTCProjector, StackProjector])
-def test_batching_changes_nothing(llm, make):
+@pytest.mark.parametrize("frames_alone", [24, 25])  # whole stacks, or not
+def test_batching_changes_nothing(llm, make, frames_alone):
     torch.manual_seed(1)
     projector = make(8, llm, hidden_size=16).eval()
     if make is CTCProjector:
         torch.nn.init.normal_(projector.residual.weight)
         for block in projector.blocks:
             torch.nn.init.normal_(block.norm.bias)
-    frames, lengths = torch.randn(2, 41, 8), torch.tensor([41, 24])
+    # What an encoder makes of padding need not be 0.
+    frames, lengths = torch.randn(2, 41, 8), torch.tensor([41, frames_alone])
     together, _ = projector(frames, lengths, llm)
-    alone, _ = projector(frames[1:, :24], lengths[1:], llm)
+    alone, _ = projector(frames[1:, :frames_alone], lengths[1:], llm)
     n = int(alone.lengths)
     assert together.lengths[1] == n > 0
     torch.testing.assert_close(

@@ -206,6 +206,18 @@ def test_speech_to_tune_on_is_missed_before_any_training(recipe, tiny):
     assert last.startswith("error: ") and "/music_tts_train/" in last
 
 
+def test_test_sentences_in_edited_text_are_found_before_any_training(recipe, tiny):
+    text, test = (tiny.data / f"music_{name}/text" for name in ("text/train", "test"))
+    before = text.read_text()
+    sentence = test.read_text().splitlines()[0].split(maxsplit=1)[1]
+    text.write_text(before + f"zz-leak {sentence}\n")
+    result = recipe("--preset", "tiny", "--domains", "music", "--stage", "4")
+    text.write_text(before)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert "holds the evaluation sentence" in last and sentence in last
+
+
 def test_stages_5_to_7_alone(recipe, tiny):
     music_exp = tiny.exp / "music"
     prompt = (music_exp / "prompt/model.safetensors").read_bytes()

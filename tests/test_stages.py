@@ -366,3 +366,25 @@ def test_other_ways_to_adapt(train, stages, tiny_data, tmp_path, name, data, opt
     baseline = load_file(stages / "baseline" / "model.safetensors")
     moved = changed(baseline, load_file(out / "model.safetensors"))
     assert moved and all("lora_" in tensor for tensor in moved)
+
+
+def test_what_begins_at_random_is_to_be_trained(train, tiny_data, model_yaml, tmp_path):
+    baseline = yaml.safe_load((PRESET / "baseline.yaml").read_text())
+    config, out = tmp_path / "frozen.yaml", tmp_path / "exp"
+
+    def run(trainable):
+        config.write_text(yaml.safe_dump(baseline | {"trainable": trainable}))
+        return train(config, tiny_data / "paired", out, "--model", model_yaml, "--",
+                     "--max_epoch", "1")  # fmt: skip
+
+    result = run(["lora_"])
+    assert result.returncode == 1 and not (out / "model.safetensors").exists()
+    assert "trainable: nothing matches" in result.stderr.splitlines()[-1]
+    # A frozen LLM's LoRA is kept for the stages to come.
+    result = run(["^encoder", "^projector"])
+    assert result.returncode == 0, result.stderr
+    lora = {
+        n: w for n, w in load_file(out / "model.safetensors").items() if "lora_B" in n
+    }
+    assert lora and not any(weight.any() for weight in lora.values())
+    load_model(out)

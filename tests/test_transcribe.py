@@ -103,10 +103,10 @@ def test_files_folders_and_stdin(tmp_path, monkeypatch, capsys):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     a, b = tmp_path / "a.wav", tmp_path / "sub/b.OGG"
-    assert list(transcribe.find_audio([str(tmp_path)])) == [a, b]
+    assert list(transcribe.find_audio([str(tmp_path)])) == [str(a), str(b)]
     assert f"{tmp_path}: 1 other files are left out" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{b}\n{a}\n"))
-    assert list(transcribe.find_audio(["-"])) == [b, a]
+    assert list(transcribe.find_audio(["-"])) == [str(b), str(a)]
     with pytest.raises(UserError, match="no such file"):
         list(transcribe.find_audio([str(tmp_path / "d.wav")]))
     (tmp_path / "empty").mkdir()
@@ -245,6 +245,7 @@ def test_the_best_system_on_dev_is_packed(tmp_path):
     write("no_prompt", "second", 0, lm_0=6.5, lm_1=5.5)
     assert best_system(tmp_path, systems) == "base"
     assert best_system(tmp_path, systems[1:2]) == "no_prompt"
+    assert best_system(tmp_path, systems[:2], ["plain", "lm"]) == "no_prompt"
     # Where one has no second pass, the others are not judged by theirs.
     write("soft_prompt", "lm", 0, lm_0=6.8)
     assert best_system(tmp_path, systems) == "soft_prompt"

@@ -8,7 +8,7 @@ shards=1           # how many
 at_once=auto       # of them at the same time; auto: one a GPU or core here, all on Slurm
 command=           # a shell's; $JOB in it is the shard's number, from 1
 log=               # folder of the shards' logs, <shard>.log
-tries=2            # a shard that fails is tried again, alone
+tries=2            # shards that fail are tried again
 sbatch=            # sbatch's options (slurm), e.g. "--partition gpu --gres gpu:1"
 
 usage() {

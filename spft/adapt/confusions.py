@@ -78,10 +78,11 @@ class Confusions:
 
     def corrupt(self, text: str, scale: float, rng: random.Random) -> str:
         """Return ``text`` misspelt, ``scale`` times as often as the recogniser does."""
+        if not scale:
+            return text
         out, at = [], 0
         while at <= len(text):
-            draw = rng.random() / scale if scale else 1.0
-            error = self._draw(text, at, draw)
+            error = self._draw(text, at, rng.random() / scale)
             if error is not None:
                 end, wrong = error
                 out.append(wrong)

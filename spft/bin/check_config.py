@@ -45,7 +45,8 @@ def main() -> None:
         if not lora and any("lora_" in str(name) for name in keys["trainable"]):
             raise UserError(
                 f"{path}: trainable: lora_, which {args.model} has not; to tune all of "
-                f"the LLM, put a copy of the file with ['^llm\\.'] beside {args.model}"
+                f"the LLM, put a copy of the file with '^llm\\.' in its place beside "
+                f"{args.model}"
             )
     parser = LMTask.get_parser()
     for path in dict.fromkeys(args.lm):

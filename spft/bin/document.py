@@ -18,7 +18,7 @@ Written by `python -m spft.bin.document --out docs/configuration.md`; do not edi
 A stage's YAML holds the keys below and ESPnet's own (optimiser, scheduler, batches,
 checkpoints, distribution: `python -m espnet2.bin.asr_train --help`). A key that nothing
 reads is an error. A file is taken from `conf/presets/<preset>/`, else, of stages 4 to
-7, from the recipe's `conf/`, else from `conf/`: always as a whole, so copy
+7 alone, from the recipe's `conf/`, else from `conf/`: always as a whole, so copy
 one and change it. The architecture (encoder, projector, LLM) is given once, in
 `conf/model.yaml` for the baseline; later stages inherit it.
 

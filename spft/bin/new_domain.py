@@ -93,6 +93,9 @@ def main() -> None:
         recipe.rename(folder / "asr1")
     warn_of_text(kept, bool(lexicon.types))
     entities = sum(len(row["entities"]) for row in rows)
+    if args.entities and not any(row["entities"] for row in [*rows, *sets["adapt"]]):
+        print(f"warning: no sentence holds a name of {args.entities}; is there one a "
+              "line, perhaps with a tab and its type?", file=sys.stderr)  # fmt: skip
     print(f"{folder}/asr1: {len(kept)} sentences to adapt on ({len(leaks)} taken out, "
           f"for they are in dev or test), {len(sets['dev'])} dev, {len(sets['test'])} "
           f"test; {entities} entities in these")  # fmt: skip

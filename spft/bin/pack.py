@@ -31,6 +31,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--config", help="YAML of the search where stage 7 did none; default: built in")
     add("--results", type=Path, help="RESULTS.md to pack with them")
     add("--out", type=Path, required=True, help="archive to write")
+    add("--no_fusion", action="store_true", help="without LMs, phrases, second pass")
     return parser
 
 
@@ -41,16 +42,16 @@ def main() -> None:
     from spft.search.config import DecodeConfig
     from spft.search.phrases import Phrases
 
-    domains = {}
+    domains, tags = {}, TAGS[:1] if args.no_fusion else TAGS
     for item in args.systems:
         domain, _, systems = item.partition("=")
         if not systems or domain in domains or domain == BASE:
             raise UserError(f"--systems: DOMAIN=SYSTEM, each domain once, not {item!r}")
         names = systems.split(",")
-        system = best_system(args.exp / domain, names)
-        domains[domain] = find_domain(args.exp, domain, system)
+        system = best_system(args.exp / domain, names, tags)
+        domains[domain] = find_domain(args.exp, domain, system, tags)
         if len(names) > 1:
-            errors = dev_errors(args.exp / domain, names).items()
+            errors = dev_errors(args.exp / domain, names, tags).items()
             figures = ", ".join(f"{name} {error:.2f}" for name, error in errors)
             print(f"{domain}: {system} is packed; dev errors (%): {figures or '–'}")
     domains[BASE] = Domain(args.exp / "baseline")
@@ -87,38 +88,44 @@ def write_names(entities: Path, out: Path) -> None:
     out.write_text("".join(lines), encoding="utf-8")
 
 
-def best_system(folder: Path, systems: Sequence[str]) -> str:
+def best_system(
+    folder: Path, systems: Sequence[str], tags: Sequence[str] = TAGS
+) -> str:
     """Find the system of fewest errors there; the last, if none was judged."""
-    errors = dev_errors(folder, systems)
+    errors = dev_errors(folder, systems, tags)
     return min(errors, key=errors.get, default=systems[-1])
 
 
-def dev_errors(folder: Path, systems: Sequence[str]) -> dict[str, float]:
+def dev_errors(
+    folder: Path, systems: Sequence[str], tags: Sequence[str] = TAGS
+) -> dict[str, float]:
     """Error rates (%) by which the weights were chosen: on dev and, of second passes,
     on general dev, in the last way that all systems were decoded.
 
     Args:
         folder: of the domain's systems.
         systems: names. One that was not judged on dev has no figure.
+        tags: of the decodes to look at.
     """
     from spft.scoring.collect import read_json
 
-    errors: dict[str, dict[str, float]] = {tag: {} for tag in TAGS}
+    errors: dict[str, dict[str, float]] = {tag: {} for tag in tags}
     for system in systems:
-        for tag in TAGS:
+        for tag in tags:
             report = read_json(folder / system / f"decode_{tag}" / "decode.json")
             for row in report["sweep"] if report else ():
                 if row.items() >= report["weights"].items():  # those that were chosen
                     errors[tag][system] = row["error"]
     judged = set().union(*errors.values())
-    for tag in reversed(TAGS):
+    for tag in reversed(tags):
         if errors[tag].keys() == judged:
             return errors[tag]
     return {}
 
 
-def find_domain(exp: Path, domain: str, system: str):
-    """What stages 5 to 7 left for a system; without fusion if that was not decoded.
+def find_domain(exp: Path, domain: str, system: str, tags: Sequence[str] = TAGS):
+    """What stages 5 to 7 left for a system; without fusion if that was not decoded,
+    or is not among ``tags``.
 
     Raises:
         UserError: it was not decoded, or with other models than those of today.
@@ -128,13 +135,13 @@ def find_domain(exp: Path, domain: str, system: str):
     from spft.scoring.lineage import changed
 
     folder = exp / domain / system
-    weights: dict[str, dict[str, float]] = {}
+    weights: dict[str, dict[str, float]] = {tag: {} for tag in TAGS}
     config = None
     if not (folder / "decode_plain" / "decode.json").exists():
         raise UserError(
             f"{folder}: not decoded since it was trained; run stage 7 first"
         )
-    for tag in TAGS:
+    for tag in tags:
         path = folder / f"decode_{tag}" / "decode.json"
         report = read_json(path) or {}
         if other := changed(report.get("sha256", {})):

@@ -190,9 +190,20 @@ def only_text(sets: dict[str, list], evaluation: list[Path]) -> dict[str, list]:
     return kept
 
 
+def write_set(folder: Path, utterances: list) -> Path:
+    """Write a data directory; say so if that undoes a change of its text."""
+    from spft.data.kaldi import write_data_dir
+
+    text = folder / "text"
+    before = text.read_bytes() if text.exists() else None
+    write_data_dir(folder, utterances)
+    if before and text.exists() and text.read_bytes() != before:
+        logging.warning("%s: was another, and is made anew of the corpus", text)
+    return folder
+
+
 def main() -> None:
     """Read, write, check for leaks, count."""
-    from spft.data.kaldi import write_data_dir
     from spft.data.leak import refuse_leaks
     from spft.data.own_domain import read_lexicon
     from spft.data.split import sample
@@ -219,7 +230,7 @@ def main() -> None:
     for name in ("text/train", "text/dev"):
         refuse_leaks(sets.get(name, ()), evaluation)
     folders = {
-        name: write_data_dir(args.out / f"{domain}_{name}", utterances)
+        name: write_set(args.out / f"{domain}_{name}", utterances)
         for name, utterances in sets.items()
     }
     if "text/train" in folders:  # for the second pass of stage 7

@@ -51,9 +51,9 @@ def main() -> None:
     args = get_parser().parse_args()
     if args.nbest > 1 and args.format != "json":
         raise UserError("--nbest: add --format json, which has room for them")
-    paths = list(find_audio(args.audio))
+    recordings = list(find_audio(args.audio))
     if args.out:
-        check_names(paths)
+        check_names(recordings)
     search = {"beam": args.beam, "batch_size": args.batch_size}
 
     from spft.data.own_domain import read_lexicon
@@ -71,7 +71,7 @@ def main() -> None:
             raise UserError(f"--names: domain {domain!r} has no second pass")
     several = len(domains) > 1
     if args.out and not several:
-        keep_transcripts(paths, args.out, FORMATS[args.format])
+        keep_transcripts(recordings, args.out, FORMATS[args.format])
     asr = Speech2Text(
         pack, domains[0], **{key: value for key, value in search.items() if value}
     )
@@ -82,23 +82,25 @@ def main() -> None:
         asr.use(domain)
         if names:
             asr.add_names(names)
-        for path in paths:
-            result = {"audio": str(path), "domain": domain}
+        for recording in recordings:
+            result = {"audio": recording, "domain": domain}
             try:
-                result |= transcribe(asr, path, args.longest, args.nbest)
+                result |= transcribe(asr, recording, args.longest, args.nbest)
             except UserError as error:  # the others are done all the same
-                failed.append(str(path))
+                failed.append(recording)
                 print(f"error: {error}", file=sys.stderr)
                 continue
             write(result, args.format, args.out, domain if several else None)
     if failed:
-        raise UserError(f"{len(set(failed))} of {len(paths)} recordings failed, above")
+        raise UserError(
+            f"{len(set(failed))} of {len(recordings)} recordings failed, above"
+        )
 
 
-def check_names(paths: list[Path]) -> None:
+def check_names(recordings: list[str]) -> None:
     """Raise UserError if two recordings would be written to one file."""
     known: dict[str, Path] = {}
-    for path in paths:
+    for path in map(Path, recordings):
         if (other := known.setdefault(path.stem, path)) != path:
             raise UserError(
                 f"{path}: {other} has that name too, and --out makes one file a name; "
@@ -106,9 +108,9 @@ def check_names(paths: list[Path]) -> None:
             )
 
 
-def keep_transcripts(paths: list[Path], out: Path, suffix: str) -> None:
+def keep_transcripts(recordings: list[str], out: Path, suffix: str) -> None:
     """Raise UserError if what stands beside a recording would be overwritten."""
-    for path in paths:
+    for path in map(Path, recordings):
         theirs = path.with_suffix(suffix)
         if theirs.exists() and out.resolve() == path.parent.resolve():
             raise UserError(
@@ -117,8 +119,8 @@ def keep_transcripts(paths: list[Path], out: Path, suffix: str) -> None:
             )
 
 
-def find_audio(names: Iterable[str]) -> Iterator[Path]:
-    """The files that ``names`` stand for.
+def find_audio(names: Iterable[str]) -> Iterator[str]:
+    """The files that ``names`` stand for; a file's own name is left as it is given.
 
     Raises:
         UserError: one does not exist, or a folder holds no audio.
@@ -137,19 +139,19 @@ def find_audio(names: Iterable[str]) -> Iterator[Path]:
             if others := len(files) - len(found):
                 print(f"{path}: {others} other files are left out; audio is what ends "
                       f"in {known}", file=sys.stderr)  # fmt: skip
-            yield from found
+            yield from map(str, found)
         elif path.exists():
-            yield path
+            yield name
         else:
             raise UserError(f"{path}: no such file")
 
 
-def transcribe(asr, path: Path, longest: float, nbest: int) -> dict:
+def transcribe(asr, recording: str, longest: float, nbest: int) -> dict:
     """Text and stretches of one recording."""
     from spft.data.audio import SAMPLE_RATE, read_audio
     from spft.vad import split
 
-    waveform = read_audio(path)
+    waveform = read_audio(Path(recording))
     stretches = [(0, len(waveform))]
     if len(waveform) > longest * SAMPLE_RATE:
         stretches = split(waveform, longest)

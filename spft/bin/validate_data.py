@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from spft.errors import run
+from spft.errors import UserError, run
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
         type=Path,
         default=[],
         metavar="DIR",
-        help="adaptation text that must hold none of their sentences",
+        help="adaptation text, checked too, that must hold none of their sentences",
     )
     parser.add_argument(
         "--check_audio", action="store_true", help="decode every audio file (slow)"
@@ -44,6 +44,7 @@ def main() -> None:
     from spft.data.stats import count
 
     args = get_parser().parse_args()
+    heard: dict[Path, Path] = {}
     for directory in args.directories:
         if args.fix:
             fix_data_dir(directory, audio=not args.no_audio)
@@ -52,6 +53,18 @@ def main() -> None:
         )
         if (directory / "names.txt").exists():
             list(read_lexicon(directory / "names.txt"))
+        for utterance in utterances:
+            if utterance.audio is None:
+                continue
+            other = heard.setdefault(utterance.audio.resolve(), directory)
+            if other != directory:
+                raise UserError(
+                    f"{directory}/wav.scp: {utterance.audio} is in {other} too; keep "
+                    "the sets apart"
+                )
+        print(f"{directory}: valid, {count(utterances)}")
+    for directory in args.not_in:
+        utterances = validate_data_dir(directory, audio=False)
         print(f"{directory}: valid, {count(utterances)}")
     texts = [directory / "text" for directory in args.directories]
     for text in args.not_in:

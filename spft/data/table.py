@@ -33,6 +33,11 @@ def read_lines(path: str | Path) -> list[str]:
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         coding = "utf-16"
     for number, line in enumerate(raw.split(b"\n"), 1):
+        if b"\0" in line and coding == "latin1":
+            raise UserError(
+                f"{path}:{number}: holds a zero byte; text? If it is UTF-16, convert "
+                "the file, e.g. with `iconv -f utf-16le -t utf-8`"
+            )
         try:
             lines.append(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError:

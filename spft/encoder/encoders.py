@@ -88,9 +88,17 @@ class TransformersEncoder(AbsEncoder):
             lengths = torch.tensor([len(row) for row in rows], device=xs_pad.device)
             return pad_sequence(rows, batch_first=True), lengths, None
         frames = self._encode(waves, xs_pad.device)
-        samples = self.window or int(ilens.max())
-        lengths = (ilens * frames.shape[1] / samples).ceil().long()
-        return frames, lengths.clamp(max=frames.shape[1]), None
+        return frames, self._lengths(ilens, frames.shape[1]), None
+
+    def _lengths(self, samples: Tensor, frames: int) -> Tensor:
+        """How many of ``frames`` are each utterance's, of so many ``samples [B]``."""
+        count = getattr(self.model, "_get_feat_extract_output_lengths", None)
+        if count and not self.window:
+            lengths = count(samples)
+            if int(lengths.max()) == frames:  # it counts these, not a mel front end's
+                return lengths
+        lengths = (samples * frames / (self.window or int(samples.max()))).ceil()
+        return lengths.long().clamp(max=frames)
 
     def _encode(self, waves: list, device: torch.device) -> Tensor:
         # Whisper's go through torch to NumPy, which knows no bfloat16.
@@ -160,6 +168,6 @@ class FbankConformerEncoder(AbsEncoder):
 def _check_samples(speech: Tensor) -> None:
     if speech.dim() != 2:
         raise UserError(
-            "this model reads audio, and was given cached frames; its sets are not in "
-            "this dump: give another --dump, or none"
+            "this model reads audio, and was given frames that another encoder cached; "
+            "remove these sets from the dump folder, or give another --dump"
         )

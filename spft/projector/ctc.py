@@ -103,7 +103,8 @@ class CTCProjector(AbsProjector):
             stats["ctc"] = _ctc_loss(logits, lengths, texts)
             if not self.training:
                 strings = [string for string, _ in spelt]
-                stats["cer"] = logits.new_tensor(jiwer.cer(texts, strings))
+                cer = jiwer.cer(texts, strings)
+                stats["cer"] = torch.tensor(cer, device=logits.device)  # not bfloat16
         if self.first_pass:
             if first_pass is None:
                 raise UserError(

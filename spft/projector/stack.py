@@ -1,5 +1,6 @@
 """Stack neighbouring frames, then an MLP: the plain projector of speech LLMs."""
 
+import torch
 from torch import Tensor, nn
 
 from spft.llm import LLM
@@ -42,6 +43,9 @@ class StackProjector(AbsProjector):
     ) -> tuple[Prefix, dict[str, Tensor]]:
         """Project ``[B, T, F]`` to ``[B, ⌈T / stack⌉, D]``; zeros fill the last."""
         batch, width, size = frames.shape
+        # An encoder's frames of padding are none.
+        padding = torch.arange(width, device=frames.device) >= lengths[:, None]
+        frames = frames.masked_fill(padding[..., None], 0)
         frames = nn.functional.pad(frames, (0, 0, 0, -width % self.stack))
         stacked = frames.reshape(batch, -1, size * self.stack)
         sizes = lengths.add(self.stack - 1).div(self.stack, rounding_mode="floor")

@@ -146,11 +146,17 @@ def collect(
 
 def left_out(exp: Path, domain: str, row: SystemRow) -> str | None:
     """Why a row that was decoded cannot stand beside the others, if it cannot."""
-    decode = row.folder(exp, domain) / "decode.json"
-    if other := outdated(decode):
+    folder, of_base = row.folder(exp, domain), replace(row, system="base")
+    of_base = of_base.folder(exp, domain)
+    if other := outdated(folder / "decode.json"):
         return f"made from an earlier {other}"
-    ours = read_json(decode)
-    base = read_json(replace(row, system="base").folder(exp, domain) / "decode.json")
+    ours, base = (read_json(path / "decode.json") for path in (folder, of_base))
+    references = [
+        path / f"{domain}_test" / "score_wer" / "ref.trn" for path in (folder, of_base)
+    ]
+    scored = all(path.is_file() for path in references)
+    if scored and read_trn(references[0]) != read_trn(references[1]):
+        return "scored on other references than base (run stage 7 with it again)"
     if ours and base and any(ours.get(key) != base.get(key) for key in SEARCH):
         return "searched with other settings than base"
     return None

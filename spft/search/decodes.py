@@ -134,13 +134,21 @@ def checksums(
 
 
 def is_finished(out: Path, made_of: dict, resume: bool) -> bool:
-    """Whether ``--resume`` leaves the decode ``out``, made of the same (or of more)."""
+    """Whether ``--resume`` leaves the decode ``out``, made of the same, or more."""
+    from spft.search.neural_lm import CHECKPOINTS
+
     if not resume or not (out / REPORT).exists():
         return False
     found = read_report(out)
     files = found.get("sha256", {})
     same = made_of | {"sha256": files}
-    return made_of["sha256"].items() <= files.items() and same.items() <= found.items()
+    lms = {*CHECKPOINTS, "ngram.arpa"}
+    more = {Path(path).name for path in files.keys() - made_of["sha256"].keys()}
+    return (
+        made_of["sha256"].items() <= files.items()
+        and same.items() <= found.items()
+        and not more & lms
+    )
 
 
 def read_report(out: Path) -> dict:

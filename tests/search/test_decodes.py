@@ -70,11 +70,14 @@ def test_what_a_decode_is_made_of(tmp_path):
     assert not decodes.is_finished(out, made_of() | {"without": []}, resume=True)
     (lm / "valid.loss.best.pth").write_text("others")
     assert not decodes.is_finished(out, made_of(), resume=True)
-    plain = made_of()  # which asks no LM, whatever the rest of it was made of
-    plain["sha256"] = decodes.checksums(model, {}, [data], tmp_path)
-    assert decodes.is_finished(out, plain, resume=True)
     (lm / "valid.loss.best.pth").write_text("weights")
     assert decodes.is_finished(out, made_of(), resume=True)
+    plain = made_of()  # which asks no LM
+    plain["sha256"] = decodes.checksums(model, {}, [data], tmp_path)
+    assert not decodes.is_finished(out, plain, resume=True)
+    none = made_of()  # of fewer sets
+    none["sha256"] = decodes.checksums(model, {"lm": lm}, [], tmp_path)
+    assert decodes.is_finished(out, none, resume=True)
     before = made_of()["sha256"]
     assert changed(before) is None
     (tmp_path / "a.wav").write_text("other audio")  # which the model reads itself

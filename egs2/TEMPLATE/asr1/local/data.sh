@@ -21,7 +21,6 @@ else
             "${out}/${domain}_{dev,test}" >&2
         exit 1
     fi
-    python -m spft.bin.validate_data --no_audio "${out}/${domain}_text/"{train,dev}
-    python -m spft.bin.validate_data "${out}/${domain}_"{dev,test} \
+    python -m spft.bin.validate_data --check_audio "${out}/${domain}_"{dev,test} \
         --not_in "${out}/${domain}_text/"{train,dev}
 fi
