@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from spft.errors import UserError
 
-MOST = 32  # sizes recorded; those that come after run as they are
+MAX_GRAPHS = 32  # sizes recorded; those that come after run as they are
 
 
 class _Layers(nn.Module):
@@ -111,7 +111,7 @@ class GraphedLayers:
 
     def _check_room(self) -> None:
         free, total = torch.cuda.mem_get_info()
-        if self._room and (len(self._graphs) == MOST or free < total / 2):
+        if self._room and (len(self._graphs) == MAX_GRAPHS or free < total / 2):
             self._room = False
             logging.warning(
                 f"{len(self._graphs)} sizes of batches are recorded as CUDA graphs and "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MOST = 5  # rows
+MAX_ROWS = 5  # rows
 
 
 class FewRowsLinear(nn.Linear):
@@ -17,7 +17,11 @@ class FewRowsLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """``[..., I]`` → ``[..., O]``."""
         rows = x.numel() // x.shape[-1]
-        if not 1 < rows <= MOST or torch.is_grad_enabled() or x.dtype != torch.float32:
+        if (
+            not 1 < rows <= MAX_ROWS
+            or torch.is_grad_enabled()
+            or x.dtype != torch.float32
+        ):
             return F.linear(x, self.weight)
         # Contiguous, for MKL is slow on the transpose of what is transposed already.
         x, shape = x.reshape(rows, -1).contiguous(), x.shape[:-1]

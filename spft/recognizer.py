@@ -20,7 +20,7 @@ from spft.prefix import Prefix
 from spft.pretrained import resolve
 from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig
-from spft.search.candidates import LEAST
+from spft.search.candidates import MIN_LOG_PROB
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_by_ctc
 from spft.search.hypothesis import Hypothesis
 from spft.search.judges import score_by_llm, score_by_lm
@@ -124,8 +124,8 @@ class Recognizer:
         ) as bar:
             for i in range(0, len(order), config.batch_size):
                 batch = order[i : i + config.batch_size]
-                found = self._search(batch, speech, weights, search_config)
-                results |= zip(batch, found, strict=True)
+                nbests = self._search(batch, speech, weights, search_config)
+                results |= zip(batch, nbests, strict=True)
                 bar.update(len(batch))
         return results
 
@@ -148,19 +148,19 @@ class Recognizer:
         search = BeamSearch(
             self.llm.model, self.llm.bos, self.llm.eos, scorers, search_config
         )
-        found = search(prefix, limits)
+        nbests = search(prefix, limits)
         sizes = lengths.tolist()
         if first_pass is not None and self.config.first_pass_weight:
             letters = [ctc if ctc is None else ctc[i, :n] for i, n in enumerate(sizes)]
-            found = self._with_first_pass(
-                found, first_pass, prefix, limits, letters, search
+            nbests = self._with_first_pass(
+                nbests, first_pass, prefix, limits, letters, search
             )
         if self.config.first_pass_weight and self.moonshine:
             known = [speech.first_pass_scores[u] for u in utterances]
             audio = [f[:n] for f, n in zip(frames, sizes, strict=True)]
-            rows = zip(found, audio, speech.written(utterances), known, strict=True)
-            found = [self._rescore(*row) for row in rows]
-        return [nbest[: self.config.beam] for nbest in found]
+            rows = zip(nbests, audio, speech.written(utterances), known, strict=True)
+            nbests = [self._rescore(*row) for row in rows]
+        return [nbest[: self.config.beam] for nbest in nbests]
 
     def _with_first_pass(
         self,
@@ -196,21 +196,24 @@ class Recognizer:
         rows, tokens = list(missing), list(missing.values())
         lengths = prefix.lengths[rows]
         theirs = Prefix(prefix.embeds[rows, : int(lengths.max())], lengths)
-        found = {"llm": sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])}
+        scores = {"llm": sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])}
         for name, weighted in search.scorers.items():
             if name == "ctc":
                 scores = [
-                    max(score_by_ctc(ctc[i], [first_pass[i]], ALPHABET).item(), LEAST)
+                    max(
+                        score_by_ctc(ctc[i], [first_pass[i]], ALPHABET).item(),
+                        MIN_LOG_PROB,
+                    )
                     for i in rows
                 ]
             else:
                 scores = score_by_lm(
                     weighted.scorer, tokens, llm.bos, llm.eos, llm.device
                 ).tolist()
-            found[name] = [weighted.weight * score for score in scores]
+            scores[name] = [weighted.weight * score for score in scores]
         nbests = list(nbests)
         for n, i in enumerate(rows):
-            parts = {name: values[n] for name, values in found.items()}
+            parts = {name: values[n] for name, values in scores.items()}
             added = search.hypothesis([*tokens[n], llm.eos], parts)
             nbests[i] = sorted([*nbests[i], added], key=lambda h: -h.score)
         return nbests

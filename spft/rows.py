@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spft.prefix import Prefix
 
-LONGEST = 4096  # positions in a row, about: each is compared with each
+ROW_POSITIONS = 4096  # about: attention is quadratic in a row's length
 GRAIN = 256  # a row's length is a multiple: a few sizes for many batches
 
 
@@ -50,10 +50,13 @@ def into_rows(prefix: Prefix, embeds: Tensor, valid: Tensor) -> Rows:
         items = torch.cat([before, embeds], 1)
         present = torch.cat([before_valid, valid], 1)
         is_text = torch.cat([torch.zeros_like(before_valid), valid], 1)
-        shared, longest = before[0, :0], LONGEST // 2  # shorter rows repeat nothing
+        shared, longest = (
+            before[0, :0],
+            ROW_POSITIONS // 2,
+        )  # shorter rows repeat nothing
     else:
         items, present, is_text = embeds, valid, valid
-        shared, longest = before[0, before_valid[0]], LONGEST
+        shared, longest = before[0, before_valid[0]], ROW_POSITIONS
 
     # Item by item [B]: the row that it is in, and the column where it begins.
     sizes, opened = present.sum(1), len(shared)

@@ -1,4 +1,4 @@
-"""What a training is made of: lest one goes on, or is used, that was another."""
+"""The inputs of a training; a run with others must neither resume nor reuse it."""
 
 import argparse
 import json

@@ -28,11 +28,11 @@ def split(waveform: np.ndarray, longest: float) -> list[tuple[int, int]]:
         max_speech_duration_s=longest,
         speech_pad_ms=200,
     )
-    found: list[tuple[int, int]] = []
+    merged: list[tuple[int, int]] = []
     for stretch in stretches:
         start, end = stretch["start"], stretch["end"]
-        if found and end - found[-1][0] <= longest * SAMPLE_RATE:
-            found[-1] = (found[-1][0], end)
+        if merged and end - merged[-1][0] <= longest * SAMPLE_RATE:
+            merged[-1] = (merged[-1][0], end)
         else:
-            found.append((start, end))
-    return found
+            merged.append((start, end))
+    return merged

@@ -3,7 +3,7 @@ import random
 import jiwer
 import pytest
 
-from spft.adapt.confusions import SEEN, Confusions
+from spft.adapt.confusions import MIN_COUNT, Confusions
 from spft.bin import learn_confusions
 from spft.errors import UserError
 
@@ -30,13 +30,13 @@ def test_learns_and_draws_the_errors():
 
 def test_context_decides_where_it_is_known():
     # A final e is silent, that of "men" is heard.
-    pairs = [("made men", "mad men")] * SEEN
+    pairs = [("made men", "mad men")] * MIN_COUNT
     confusions = Confusions.learn(pairs)
     assert confusions.corrupt("wade men", 1.0, random.Random(0)) == "wad men"
 
 
 def test_inserted_letters_and_what_is_too_long():
-    pairs = [("cat", "cart"), ("stop now", "now")] * SEEN
+    pairs = [("cat", "cart"), ("stop now", "now")] * MIN_COUNT
     confusions = Confusions.learn(pairs)
     assert confusions.corrupt("cat", 1.0, random.Random(0)) == "cart"
     assert not any("stop" in key for key in confusions.written)

@@ -135,7 +135,7 @@ def test_each_size_is_recorded_once(layers, monkeypatch):
 
 @pytest.mark.parametrize("most, free", [(2, 50), (9, 49)])
 def test_no_more_are_recorded_where_there_is_no_room(layers, monkeypatch, most, free):
-    monkeypatch.setattr(cuda_graphs, "MOST", most)
+    monkeypatch.setattr(cuda_graphs, "MAX_GRAPHS", most)
     monkeypatch.setattr(GraphedLayers, "_recorded", lambda self, *_: self._plain)
     width = layers.model.get_input_embeddings().embedding_dim
     for count in (4, 6):

@@ -75,7 +75,7 @@ def test_shared_prefix_equals_one_copy_per_sentence(llm, batch):
 def test_sentences_packed_into_rows_equal_those_in_a_batch(
     llm, batch, sizes, positions, monkeypatch
 ):
-    monkeypatch.setattr("spft.rows.LONGEST", positions)
+    monkeypatch.setattr("spft.rows.ROW_POSITIONS", positions)
     prefix = prefix_rows(llm, sizes)
     prefix.embeds.requires_grad_(True)
     weight = next(p for n, p in llm.named_parameters() if "lora_A" in n)

@@ -9,7 +9,7 @@ import soundfile
 
 from spft.bin import new_domain, prepare_data
 from spft.data.corpora.mini import read_file, read_mini
-from spft.data.own_domain import Lexicon, read_lexicon, read_sentences, read_spoken
+from spft.data.own_domain import Lexicon, read_lexicon, read_recordings, read_sentences
 from spft.errors import UserError
 from spft.search.phrases import Phrases
 
@@ -90,7 +90,7 @@ def test_recordings_in_folders(files):
     for suffix in ("wav", "txt"):
         shutil.move(files / f"recordings/call 1.{suffix}", day)
         shutil.copy(files / f"recordings/call 2.{suffix}", day)
-    ids = [spoken.id for spoken in read_spoken(files / "recordings")]
+    ids = [spoken.id for spoken in read_recordings(files / "recordings")]
     assert sorted(ids) == ["call_0", "call_2", "call_3", "day_1_call_1", "day_1_call_2"]
 
 
@@ -156,7 +156,7 @@ def test_sentences_are_held_out_to_be_spoken(monkeypatch, files):
         make(monkeypatch, files, "--synthesize", 2)
     with (files / "notes.txt").open("a") as stream:
         stream.write("Ask the GP whether more than three tablets a day are safe\n")
-    monkeypatch.setattr(new_domain, "LONGEST", 8)  # so that it is not held out
+    monkeypatch.setattr(new_domain, "MAX_SPOKEN", 8)  # so that it is not held out
     recipe = make(monkeypatch, files, "--synthesize", 1)
     rows = {
         name: [json.loads(line) for line in path.read_text().splitlines()]
@@ -201,10 +201,10 @@ def test_recordings_and_transcripts_belong_together(tmp_path, change, words):
     (tmp_path / "b.TXT").write_text("go\non")
     (tmp_path / "._a.wav").touch()
     (tmp_path / "._a.txt").write_bytes(b"\xb0\xff")
-    assert [spoken.text for spoken in read_spoken(tmp_path)] == ["stop", "go on"]
+    assert [spoken.text for spoken in read_recordings(tmp_path)] == ["stop", "go on"]
     change(tmp_path)
     with pytest.raises(UserError, match=words):
-        read_spoken(tmp_path)
+        read_recordings(tmp_path)
 
 
 def test_kaldi_recordings_are_files(tmp_path):
@@ -216,7 +216,7 @@ def test_kaldi_recordings_are_files(tmp_path):
     ):
         (tmp_path / "wav.scp").write_text(f"a {path}\n")
         with pytest.raises(UserError, match=words):
-            read_spoken(tmp_path)
+            read_recordings(tmp_path)
 
 
 def test_other_forms_of_text(files, caplog):

@@ -17,7 +17,7 @@ SYSTEMS = ("base", "no_prompt", "soft_prompt", "noisy_text")
 def test_missing_inputs_name_the_stage_to_run(tiny):
     assert tiny.unprepared.returncode == 1
     last = tiny.unprepared.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ") and "--stage 3 --stop_stage 3" in last
+    assert last.startswith("error: ") and "--stage 1 --stop_stage 1" in last
 
 
 def test_tiny_recipe_ends_in_a_scored_comparison(tiny):

@@ -15,8 +15,10 @@ from spft.errors import UserError
 from spft.files import atomic_write
 
 EDGE = "#"  # before and after a text
-LONGEST = 4  # letters of a chunk; what is longer was not heard at all
-SEEN = 20  # a chunk in its context must have been read so often to be judged by that
+MAX_CHUNK = 4  # letters of a chunk; what is longer was not heard at all
+MIN_COUNT = (
+    20  # a chunk in its context must have been read so often to be judged by that
+)
 
 
 class Confusions:
@@ -38,13 +40,13 @@ class Confusions:
         written: dict[str, Counter] = defaultdict(Counter)
         for text, hypothesis in pairs:
             for start, end, wrong in _errors(text, hypothesis):
-                if end - start <= LONGEST and len(wrong) <= LONGEST + 1:
+                if end - start <= MAX_CHUNK and len(wrong) <= MAX_CHUNK + 1:
                     for key in _keys(text, start, end):
                         written[key][wrong] += 1
         seen: Counter = Counter()
         for text, _ in pairs:
             for start in range(len(text) + 1):
-                for end in range(start, min(start + LONGEST, len(text)) + 1):
+                for end in range(start, min(start + MAX_CHUNK, len(text)) + 1):
                     bare, context = _keys(text, start, end)
                     if bare in written:  # a context without errors is known for that
                         seen.update((bare, context))
@@ -68,7 +70,9 @@ class Confusions:
 
     def write(self, path: str | Path) -> None:
         """Write the table as JSON, without contexts too rare to be used."""
-        kept = {k: n for k, n in sorted(self.seen.items()) if "|" not in k or n >= SEEN}
+        kept = {
+            k: n for k, n in sorted(self.seen.items()) if "|" not in k or n >= MIN_COUNT
+        }
         table = {
             "seen": kept,
             "written": {key: self.written[key] for key in kept if key in self.written},
@@ -94,9 +98,9 @@ class Confusions:
 
     def _draw(self, text: str, start: int, draw: float) -> tuple[int, str] | None:
         """The error at ``start``, its end and what is written, if ``draw`` hits one."""
-        for end in range(start, min(start + LONGEST, len(text)) + 1):
+        for end in range(start, min(start + MAX_CHUNK, len(text)) + 1):
             bare, context = _keys(text, start, end)
-            key = context if self.seen.get(context, 0) >= SEEN else bare
+            key = context if self.seen.get(context, 0) >= MIN_COUNT else bare
             for wrong, count in self.written.get(key, {}).items():
                 draw -= count / self.seen[key]
                 if draw < 0:

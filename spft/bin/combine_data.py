@@ -35,7 +35,7 @@ def main() -> None:
     from spft.data.features import combine_features
     from spft.data.kaldi import read_data_dir, write_data_dir
 
-    found: dict[str, Path] = {}
+    origin: dict[str, Path] = {}
     utterances = []
     left_out = 0
     for folder in args.data:
@@ -46,17 +46,17 @@ def main() -> None:
             if rates.get(utterance.id, 0) > (args.max_cer or 0):
                 left_out += 1
                 continue
-            if utterance.id in found:
+            if utterance.id in origin:
                 raise UserError(
-                    f"{folder}: {utterance.id!r} is also in {found[utterance.id]}; "
+                    f"{folder}: {utterance.id!r} is also in {origin[utterance.id]}; "
                     "rename it in one of them"
                 )
-            found[utterance.id] = folder
+            origin[utterance.id] = folder
             utterances.append(utterance)
     write_data_dir(args.out, utterances)
     if args.dump:
         folders = [args.dump / folder.name for folder in args.data]
-        combine_features(folders, args.dump / args.out.name, found.keys())
+        combine_features(folders, args.dump / args.out.name, origin.keys())
     print(f"{args.out}: {len(utterances)} utterances, {left_out} left out")
 
 
@@ -68,8 +68,8 @@ def first_pass_errors(data: Path, dump: Path) -> dict[str, float]:
 
     if not (dump / "first_pass").exists():
         return {}
-    found = read_first_passes(data, dump)
-    return {u: jiwer.cer(text, written) for u, text, written in found}
+    pairs = read_first_passes(data, dump)
+    return {u: jiwer.cer(text, written) for u, text, written in pairs}
 
 
 if __name__ == "__main__":

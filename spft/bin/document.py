@@ -101,7 +101,7 @@ def keys(part: type) -> str:
 
 def descriptions(documentation: str) -> dict[str, str]:
     """Name to text in the Args or Attributes of a docstring in Google's style."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     name = None
     inside = False
     for line in documentation.splitlines():
@@ -111,10 +111,10 @@ def descriptions(documentation: str) -> dict[str, str]:
             inside = False
         elif inside and (match := re.match(r" {4}\*{0,2}(\w+): (.*)", line)):
             name = match[1]
-            found[name] = match[2]
+            texts[name] = match[2]
         elif inside and name and line.strip():
-            found[name] += " " + line.strip()
-    return found
+            texts[name] += " " + line.strip()
+    return texts
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from spft.errors import UserError, run
 # Folders of exp/ and data/ beside those of domains; presets have one each as well.
 RESERVED = {"base", "baseline", "general", "librispeech", "log", "real", "report"}
 RESERVED |= {"baseline_ctc", "baseline_text", "routes", "studies"}
-LONGEST = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
+MAX_SPOKEN = 40  # words of a sentence that is to be spoken: Kokoro takes 510 phonemes
 DEV_SHARE = 0.3  # of the recordings, where --dev names no others
 MANY = 20_000  # sentences whose every run of words is too much to look for
 # Every tenth word of English, or more, is one of these.
@@ -143,30 +143,28 @@ def warn_of_text(sentences: list[str], named: bool) -> None:
 
 def recorded(test: Path, dev: Path | None, audio: Path) -> dict[str, list[dict]]:
     """Dev and test rows of recordings, which are copied to ``audio``."""
-    from spft.data.own_domain import read_spoken
+    from spft.data.own_domain import read_recordings
     from spft.data.split import fraction
     from spft.files import sha256
 
-    found = {"test": read_spoken(test)}
+    parts = {"test": read_recordings(test)}
     if dev:
-        found["dev"] = read_spoken(dev)
+        parts["dev"] = read_recordings(dev)
     else:
         # One sentence by several speakers stays on one side.
-        ranked = sorted(
-            found["test"], key=lambda spoken: (fraction(spoken.text), spoken.id)
-        )
+        ranked = sorted(parts["test"], key=lambda item: (fraction(item.text), item.id))
         cut = max(1, round(DEV_SHARE * len(ranked)))
         while cut < len(ranked) and ranked[cut - 1].text == ranked[cut].text:
             cut += 1
-        found = {"dev": ranked[:cut], "test": ranked[cut:]}
-    if not found["test"]:
+        parts = {"dev": ranked[:cut], "test": ranked[cut:]}
+    if not parts["test"]:
         raise UserError(f"{test}: one sentence makes no dev and test set")
-    check_recordings([item.audio for spoken in found.values() for item in spoken])
+    check_recordings([item.audio for items in parts.values() for item in items])
     audio.mkdir()
     sets, known, heard = {}, set(), {}
-    for name, spoken in found.items():
+    for name, items in parts.items():
         sets[name] = []
-        for item in sorted(spoken, key=lambda s: s.id):
+        for item in sorted(items, key=lambda item: item.id):
             key = item.id.casefold()  # sclite does not tell apart what differs by case
             if key in known:
                 raise UserError(f"{item.audio}: a second recording {item.id!r}; rename")
@@ -232,10 +230,10 @@ def held_out(
             f"--synthesize {size}: holds out {sum(wanted.values())} sentences, more "
             f"than half of the {len(sentences)} there are; ask for fewer"
         )
-    short = [text for text in sentences if len(text.split()) <= LONGEST]
+    short = [text for text in sentences if len(text.split()) <= MAX_SPOKEN]
     if sum(wanted.values()) > len(short):
         raise UserError(f"--synthesize {size}: {len(short)} sentences have at most "
-                        f"{LONGEST} words; ask for fewer")  # fmt: skip
+                        f"{MAX_SPOKEN} words; ask for fewer")  # fmt: skip
     ranked = sorted(short, key=lambda text: fraction(domain + text))
     voices = KokoroEngine("kokoro").voices
     speakers = {"dev": voices[::3], "test": [v for v in voices if v not in voices[::3]]}

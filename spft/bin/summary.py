@@ -34,12 +34,12 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command."""
     args = get_parser().parse_args()
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    reports: dict[str, dict[str, dict[str, str]]] = {}
     for path in args.reports:
         for domain, rows in read_report(path).items():
-            if domain in found:
+            if domain in reports:
                 raise UserError(f"{path}: another report has {domain}, too; leave one")
-            found[domain] = {
+            reports[domain] = {
                 name: cells
                 for name, cells in rows.items()
                 if not any(word in name for word in args.without)
@@ -49,7 +49,7 @@ def main() -> None:
     if not 0 <= start < end:
         raise UserError(f"{args.out}: has no lines {' … '.join(MARKS)}; add them")
     with atomic_write(args.out) as stream:
-        stream.write("\n\n".join([page[:start] + MARKS[0], table(found), page[end:]]))
+        stream.write("\n\n".join([page[:start] + MARKS[0], table(reports), page[end:]]))
 
 
 def read_report(path: Path) -> dict[str, dict[str, dict[str, str]]]:
@@ -58,24 +58,24 @@ def read_report(path: Path) -> dict[str, dict[str, dict[str, str]]]:
 
     if not path.is_file():
         raise UserError(f"{path}: no such report")
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    tables: dict[str, dict[str, dict[str, str]]] = {}
     domain, inside = "", False
     for line in path.read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("## "):
             domain = line.removeprefix("## ").strip()
         elif cells == list(HEADER):
-            inside, found[domain] = True, {}
+            inside, tables[domain] = True, {}
         elif not line.startswith("|"):
             inside = False
         elif inside and cells[0].strip("-"):
-            found[domain][cells[0]] = dict(zip(HEADER, cells, strict=True))
-    if not found:
+            tables[domain][cells[0]] = dict(zip(HEADER, cells, strict=True))
+    if not tables:
         raise UserError(f"{path}: no table of spft.bin.report in it")
-    return found
+    return tables
 
 
-def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
+def table(reports: dict[str, dict[str, dict[str, str]]]) -> str:
     """One row a system, two columns a domain, and the general WER of all domains.
 
     Columns without a figure are left out. Behind a figure stands its change against the
@@ -86,15 +86,15 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
 
     columns = [
         (domain, measure)
-        for domain, rows in found.items()
+        for domain, rows in reports.items()
         for measure in MEASURES
         if any(row[measure] != NOTHING for row in rows.values())
     ]
-    systems = dict.fromkeys(system for rows in found.values() for system in rows)
+    systems = dict.fromkeys(system for rows in reports.values() for system in rows)
     missing = dict.fromkeys(HEADER, NOTHING)
     cells = []
     for system in systems:
-        rows = {domain: found[domain].get(system, missing) for domain in found}
+        rows = {domain: reports[domain].get(system, missing) for domain in reports}
         line = [
             rows[domain][measure] + change(rows[domain], measure)
             for domain, measure in columns
@@ -102,15 +102,17 @@ def table(found: dict[str, dict[str, dict[str, str]]]) -> str:
         general = " / ".join(row["general WER"] for row in rows.values())
         cells.append([system, *line, general])
     names = [f"{domain} {measure} (Δ %)" for domain, measure in columns]
-    return format_table(["system", *names, f"general WER ({' / '.join(found)})"], cells)
+    return format_table(
+        ["system", *names, f"general WER ({' / '.join(reports)})"], cells
+    )
 
 
 def change(row: dict[str, str], measure: str) -> str:
     """Relative change of a figure, in brackets; empty where the report has none."""
     from spft.scoring.table import NOTHING
 
-    found = row[f"Δ {measure}"]
-    return "" if found == NOTHING else f" ({found})"
+    cell = row[f"Δ {measure}"]
+    return "" if cell == NOTHING else f" ({cell})"
 
 
 if __name__ == "__main__":

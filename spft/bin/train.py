@@ -109,29 +109,29 @@ def main() -> None:
             json.dump(settings, stream, indent=1)
         with atomic_write(args.out / "stage.yaml") as stream:
             yaml.safe_dump(stage, stream, sort_keys=False)
-        task = train(args, stage)
+        train(args, stage)
         finish(args.out)
-    print(f"{args.out}: trained ({task})", file=sys.stderr)
+    print(f"{args.out}: trained", file=sys.stderr)
 
 
-def train(args: argparse.Namespace, stage: dict) -> str:
-    """Call ESPnet's trainer; return a word on what was trained."""
+def train(args: argparse.Namespace, stage: dict) -> None:
+    """Call ESPnet's trainer."""
     from spft.checkpoint import read_config
     from spft.data.speech import find_speech
     from spft.encoder.encoders import longest_speech
     from spft.task import SpeechLLMTask
 
     data = {"train": args.train, "valid": args.valid}
-    found = {name: find_speech(folder, args.dump) for name, folder in data.items()}
+    speech = {name: find_speech(folder, args.dump) for name, folder in data.items()}
     parser = SpeechLLMTask.get_parser()
     check_stage(stage, parser, args.config)
-    check_criterion(stage, figures(stage, found, args.init), args.config)
+    check_criterion(stage, figures(stage, speech, args.init), args.config)
     # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
     power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
     espnet = [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]
     command = ["--config", str(args.out / "stage.yaml")]
     longest = None
-    if found["train"] and found["train"].kind == "sound":
+    if speech["train"] and speech["train"].kind == "sound":
         model = vars(parser.parse_args(command + espnet))
         if args.init:
             model = read_config(args.init[0])
@@ -142,29 +142,15 @@ def train(args: argparse.Namespace, stage: dict) -> str:
     if args.init:
         command += ["--init", *args.init]
     for name, folder in data.items():
-        text, shapes = folder / "text", args.out / "shapes" / f"{name}.txt"
-        speech = found[name]
-        sentences = write_lengths(text, speech, shapes, longest)
-        if speech:
-            if speech.kind == "sound":
-                check_16khz_mono(folder / "wav.scp")
-            source = f"{speech.path},speech,{speech.kind}"
-            command += [f"--{name}_data_path_and_name_and_type", source]
-            if speech.first_pass:
-                source = f"{speech.first_pass},first_pass,text"
-                command += [f"--{name}_data_path_and_name_and_type", source]
-        elif name == "train" and sentences > args.part_size:
-            parts = -(-sentences // args.part_size)
-            text = deal(text, args.out / "parts" / "text", parts)
-            shapes = deal(shapes, args.out / "parts" / "shapes", parts)
-            command += ["--multiple_iterator", "true"]
-        command += [f"--{name}_data_path_and_name_and_type", f"{text},text,text"]
-        command += [f"--{name}_shape_file", str(shapes)]
+        part_size = args.part_size if name == "train" else None
+        command += data_options(
+            name, folder, speech[name], args.out, longest, part_size
+        )
     command += espnet
     options = parser.parse_args(command)
     check_engine(options, args.launcher)
     inherited = {read_config(folder).get("adapt") for folder in args.init}
-    if not found["train"] and not options.adapt and "soft_prompt" not in inherited:
+    if not speech["train"] and not options.adapt and "soft_prompt" not in inherited:
         raise UserError(
             f"{args.config}: adapt: not given; text alone needs an adaptation method "
             "(… -- --adapt no_prompt)"
@@ -174,7 +160,43 @@ def train(args: argparse.Namespace, stage: dict) -> str:
         launch(shlex.split(args.launcher), command)
     else:
         SpeechLLMTask.main(cmd=command)
-    return "paired" if found["train"] else "text only"
+
+
+def data_options(
+    name: str,
+    folder: Path,
+    speech: "SpeechSource | None",
+    out: Path,
+    longest: int | None,
+    part_size: int | None,
+) -> list[str]:
+    """ESPnet's options for one data set; writes the lengths to batch it by.
+
+    Args:
+        name: train or valid.
+        folder: its data directory.
+        speech: of it; None: text only.
+        out: experiment folder.
+        longest: samples that the encoder hears; None: any number.
+        part_size: sentences of text that are held in memory at once; None: all.
+    """
+    text, shapes = folder / "text", out / "shapes" / f"{name}.txt"
+    sentences = write_lengths(text, speech, shapes, longest)
+    sources, options = [], []
+    if speech:
+        if speech.kind == "sound":
+            check_16khz_mono(folder / "wav.scp")
+        sources.append(f"{speech.path},speech,{speech.kind}")
+        if speech.first_pass:
+            sources.append(f"{speech.first_pass},first_pass,text")
+    elif part_size and sentences > part_size:
+        parts = -(-sentences // part_size)
+        text = deal(text, out / "parts" / "text", parts)
+        shapes = deal(shapes, out / "parts" / "shapes", parts)
+        options += ["--multiple_iterator", "true"]
+    for source in [*sources, f"{text},text,text"]:
+        options += [f"--{name}_data_path_and_name_and_type", source]
+    return [*options, f"--{name}_shape_file", str(shapes)]
 
 
 def launch(launcher: list[str], command: list[str]) -> None:
@@ -207,11 +229,11 @@ def check_16khz_mono(table: Path) -> None:
 
     paths = read_table(table)
     for utterance, path in paths.items():
-        found = header(path)
-        if (found.samplerate, found.channels) != (SAMPLE_RATE, 1):
+        info = header(path)
+        if (info.samplerate, info.channels) != (SAMPLE_RATE, 1):
             raise UserError(
-                f"{paths.where(utterance)}: {path} has {found.samplerate} Hz and "
-                f"{found.channels} channels; training reads {SAMPLE_RATE} Hz mono: "
+                f"{paths.where(utterance)}: {path} has {info.samplerate} Hz and "
+                f"{info.channels} channels; training reads {SAMPLE_RATE} Hz mono: "
                 "convert it (sox, ffmpeg)"
             )
 

@@ -66,8 +66,8 @@ def main() -> None:
     pack = open_pack(args.model)
     domains = args.domain.split(",") if args.domain else [next(iter(pack.domains))]
     for domain in domains:
-        found = pack.find(domain)  # before hours of the others
-        if names and not found.phrases:
+        chosen = pack.find(domain)  # before hours of the others
+        if names and not chosen.phrases:
             raise UserError(f"--names: domain {domain!r} has no second pass")
     several = len(domains) > 1
     if args.out and not several:
@@ -132,14 +132,14 @@ def find_audio(names: Iterable[str]) -> Iterator[str]:
             yield from find_audio(line for line in lines if line.strip())
         elif path.is_dir():
             files = files_in(path)
-            found = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]
+            audio = [p for p in files if p.suffix.lower() in AUDIO_SUFFIXES]
             known = " ".join(AUDIO_SUFFIXES)
-            if not found:
+            if not audio:
                 raise UserError(f"{path}: no audio in this folder ({known})")
-            if others := len(files) - len(found):
+            if others := len(files) - len(audio):
                 print(f"{path}: {others} other files are left out; audio is what ends "
                       f"in {known}", file=sys.stderr)  # fmt: skip
-            yield from map(str, found)
+            yield from map(str, audio)
         elif path.exists():
             yield name
         else:
@@ -155,9 +155,9 @@ def transcribe(asr, recording: str, longest: float, nbest: int) -> dict:
     stretches = [(0, len(waveform))]
     if len(waveform) > longest * SAMPLE_RATE:
         stretches = split(waveform, longest)
-    found = asr.recognise([waveform[start:end] for start, end in stretches])
+    nbests = asr.recognise([waveform[start:end] for start, end in stretches])
     segments = []
-    for (start, end), hypotheses in zip(stretches, found, strict=True):
+    for (start, end), hypotheses in zip(stretches, nbests, strict=True):
         best = hypotheses[0] if hypotheses else None
         segment = {
             "start": round(start / SAMPLE_RATE, 2),

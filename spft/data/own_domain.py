@@ -10,27 +10,17 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from spft.data.corpora.files import AUDIO_SUFFIXES, files_in, read_jsonl
 from spft.data.normalize import dropped_letters, normalize
 from spft.data.table import read_lines, read_table
+from spft.data.utterance import Utterance
 from spft.errors import UserError
 
 UNTYPED = "entity"
 LONG = 100  # words of a line that is hardly one sentence
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A recording and its normalised transcript."""
-
-    id: str
-    text: str
-    speaker: str
-    audio: Path
 
 
 class Lexicon:
@@ -193,8 +183,8 @@ def _rows_of_lines(path: Path) -> list[str]:
     return rows
 
 
-def read_spoken(path: Path) -> list[Spoken]:
-    """Recordings with transcripts.
+def read_recordings(path: Path) -> list[Utterance]:
+    """Recordings with transcripts, of a Kaldi directory or a folder of files.
 
     Raises:
         UserError: no such folder, a recording without transcript or the reverse.
@@ -205,27 +195,30 @@ def read_spoken(path: Path) -> list[Spoken]:
             "extract-segments, ESPnet's format_wav_scp.sh --segments)"
         )
     if (path / "wav.scp").exists():
-        wavs, texts = (
-            read_table(path / name, check_sorted=False) for name in ("wav.scp", "text")
-        )
-        speakers = {}
-        if (path / "utt2spk").exists():
-            speakers = read_table(path / "utt2spk", check_sorted=False)
-        if odd := sorted(wavs.keys() ^ texts.keys()):
-            raise UserError(f"{path}: {odd[0]!r} is not in both wav.scp and text")
-        return [
-            _spoken(
-                u,
-                texts[u],
-                speakers.get(u, u),
-                Path(wav),
-                wavs.where(u),
-                texts.where(u),
-            )
-            for u, wav in wavs.items()
-        ]
+        return _recordings_of_kaldi(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such folder")
+    return _recordings_of_folder(path)
+
+
+def _recordings_of_kaldi(path: Path) -> list[Utterance]:
+    wavs, texts = (
+        read_table(path / name, check_sorted=False) for name in ("wav.scp", "text")
+    )
+    speakers = {}
+    if (path / "utt2spk").exists():
+        speakers = read_table(path / "utt2spk", check_sorted=False)
+    if odd := sorted(wavs.keys() ^ texts.keys()):
+        raise UserError(f"{path}: {odd[0]!r} is not in both wav.scp and text")
+    return [
+        _recording(
+            u, texts[u], speakers.get(u, u), Path(wav), wavs.where(u), texts.where(u)
+        )
+        for u, wav in wavs.items()
+    ]
+
+
+def _recordings_of_folder(path: Path) -> list[Utterance]:
     transcripts: dict[str, Path] = {}
     recordings: dict[str, Path] = {}
     for file in files_in(path):
@@ -252,7 +245,7 @@ def read_spoken(path: Path) -> list[Spoken]:
             f"it; add it, or take the recording out{_more(mute)}"
         )
     return [
-        _spoken(name, " ".join(read_lines(file)), name, recordings[name], str(file))
+        _recording(name, " ".join(read_lines(file)), name, recordings[name], str(file))
         for name, file in transcripts.items()
     ]
 
@@ -261,9 +254,9 @@ def _more(names: list[str]) -> str:
     return f"; so with {len(names) - 1} more" if len(names) > 1 else ""
 
 
-def _spoken(
+def _recording(
     name: str, text: str, speaker: str, audio: Path, where: str, text_where: str = ""
-) -> Spoken:
+) -> Utterance:
     if letters := dropped_letters(text):
         _log.warning(f"{text_where or where}: {letters!r}: not Latin letters, left out")
     text = normalize(text)
@@ -282,4 +275,4 @@ def _spoken(
     name, speaker = (re.sub(r"[^\w.'-]+", "_", word) for word in (name, speaker))
     # Kaldi wants utterance ids to begin with the speaker.
     name = name if name.startswith(speaker) else f"{speaker}-{name}"
-    return Spoken(name, text, speaker, audio)
+    return Utterance(name, text, speaker, audio)

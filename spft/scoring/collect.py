@@ -77,6 +77,14 @@ DEFAULT_ROWS = _rows()
 
 
 @dataclass(frozen=True)
+class PValues:
+    """Of the difference of two rows in WER and in EER; None: not compared."""
+
+    wer: float | None = None
+    eer: float | None = None
+
+
+@dataclass(frozen=True)
 class RowScores:
     """Scores of one row; None where something is missing.
 
@@ -86,9 +94,9 @@ class RowScores:
         general: ``score.json`` of the general-domain test set.
         weights: chosen on the development set.
         wer_change, eer_change: relative to the base row, in percent.
-        p_wer, p_eer: of the difference from the base row.
-        p_wer_versus, p_eer_versus: of the difference from the row ``versus``.
-        p_wer_untuned, p_eer_untuned: of the difference from the row ``untuned``.
+        base: p of the difference from the base row.
+        versus: of that from the row ``row.versus``.
+        untuned: of that from the row ``row.untuned``.
     """
 
     row: SystemRow
@@ -97,12 +105,9 @@ class RowScores:
     weights: dict = field(default_factory=dict)
     wer_change: float | None = None
     eer_change: float | None = None
-    p_wer: float | None = None
-    p_eer: float | None = None
-    p_wer_versus: float | None = None
-    p_eer_versus: float | None = None
-    p_wer_untuned: float | None = None
-    p_eer_untuned: float | None = None
+    base: PValues = PValues()
+    versus: PValues = PValues()
+    untuned: PValues = PValues()
 
 
 def collect(
@@ -190,29 +195,22 @@ def _collect_row(
     folder = row.folder(exp, domain)
     scores = read_json(folder / test / "score.json")
 
-    def compare(other: SystemRow | None) -> tuple[float | None, float | None]:
-        """The p of WER and that of EER."""
+    def compare(other: SystemRow | None) -> PValues:
         if scores is None or other is None or other is row:
-            return None, None
+            return PValues()
         theirs, ours = other.folder(exp, domain) / test, folder / test
         if not (theirs / "score.json").is_file():
-            return None, None
-        return compare_wer(theirs, ours), compare_eer(theirs, ours)
+            return PValues()
+        return PValues(compare_wer(theirs, ours), compare_eer(theirs, ours))
 
-    p_wer, p_eer = compare(next(iter(by_key.values())))
-    p_wer_versus, p_eer_versus = compare(by_key.get(row.versus))
-    p_wer_untuned, p_eer_untuned = compare(by_key.get(row.untuned))
     return RowScores(
         row,
         scores=scores,
         general=read_json(folder / general / "score.json"),
         weights=(read_json(folder / "decode.json") or {}).get("weights", {}),
-        p_wer=p_wer,
-        p_eer=p_eer,
-        p_wer_versus=p_wer_versus,
-        p_eer_versus=p_eer_versus,
-        p_wer_untuned=p_wer_untuned,
-        p_eer_untuned=p_eer_untuned,
+        base=compare(next(iter(by_key.values()))),
+        versus=compare(by_key.get(row.versus)),
+        untuned=compare(by_key.get(row.untuned)),
     )
 
 

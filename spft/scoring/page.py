@@ -169,12 +169,12 @@ def diagnose(exp: Path, domain: str, rows: Mapping[str, RowScores]) -> list[str]
                     f"({abs(gain):+.2f}): {why}; see the sweep of weights."
                 )
     prompt, plain = rows.get("soft_prompt"), rows.get("no_prompt")
-    if prompt and plain and prompt.p_wer_versus is not None:
+    if prompt and plain and prompt.versus.wer is not None:
         better = prompt.scores["wer"] < plain.scores["wer"]
-        if prompt.p_wer_versus >= 0.05:
+        if prompt.versus.wer >= 0.05:
             said.append(
                 "soft prompt and no prompt do not differ in words "
-                f"(p = {prompt.p_wer_versus:.2f}): the prompt may have learnt "
+                f"(p = {prompt.versus.wer:.2f}): the prompt may have learnt "
                 "nothing that plain text tuning does not."
             )
         elif not better:

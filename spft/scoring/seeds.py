@@ -29,14 +29,14 @@ def seed_cells(experiments: Sequence[Sequence[RowScores]]) -> list[list[str]]:
     Raises:
         UserError: the experiments have no such row in common.
     """
-    found = [{r.row.key: r for r in rows if r.scores} for rows in experiments]
-    shared = [key for key in found[0] if all(key in rows for rows in found)]
+    by_key = [{r.row.key: r for r in rows if r.scores} for rows in experiments]
+    shared = [key for key in by_key[0] if all(key in rows for rows in by_key)]
     cells = []
     for key in shared:
-        row = found[0][key].row
+        row = by_key[0][key].row
         if row.system == "first_pass" or (row.system, row.tag) == ("base", "plain"):
             continue
-        results = [rows[key] for rows in found]
+        results = [rows[key] for rows in by_key]
         line = [row.label]
         for name in MEASURES:
             line += _rates([result.scores[name] for result in results])
@@ -60,11 +60,10 @@ def _probabilities(
 ) -> tuple[float | None, float | None]:
     """Of the difference from base and plain tuning, the decoding the same."""
     row = result.row
-    base = "" if row.tag == "plain" else "_untuned"
-    to_base = getattr(result, f"p_{measure}{base}")
+    to_base = getattr(result.base if row.tag == "plain" else result.untuned, measure)
     if row.system in ("base", REFERENCE):  # its ``versus`` is another decoding
         return to_base, None
-    return to_base, getattr(result, f"p_{measure}_versus")
+    return to_base, getattr(result.versus, measure)
 
 
 def _rates(values: Sequence[float | None]) -> tuple[str, str]:

@@ -54,10 +54,10 @@ def footnotes(results: Sequence[RowScores]) -> str:
 def against_untuned(results: Sequence[RowScores]) -> list[str]:
     """A line on what tuning adds where LMs or a second pass help the base too."""
     compared = [
-        f"{result.row.label} {probability(result.p_wer_untuned)}, "
-        f"{probability(result.p_eer_untuned)}"
+        f"{result.row.label} {probability(result.untuned.wer)}, "
+        f"{probability(result.untuned.eer)}"
         for result in results
-        if (result.p_wer_untuned, result.p_eer_untuned) != (None, None)
+        if (result.untuned.wer, result.untuned.eer) != (None, None)
     ]
     if not compared:
         return []
@@ -77,7 +77,7 @@ def gap_closed(results: Sequence[RowScores]) -> list[str]:
         if base is None or upper is None or system in ("base", "first_pass", UPPER):
             continue
         wer, start, best = (r.scores["wer"] for r in (result, base, upper))
-        p = upper.p_wer if tag == "plain" else upper.p_wer_untuned
+        p = upper.base.wer if tag == "plain" else upper.untuned.wer
         if p is not None and p < 0.05 and best < start:
             shares.append(
                 f"{result.row.label} {100 * (start - wer) / (start - best):.0f} %"
@@ -105,8 +105,8 @@ def table_cells(results: Sequence[RowScores]) -> list[list[str]]:
 
 def _cells(result: RowScores) -> list[str]:
     scores, general = result.scores or {}, result.general or {}
-    wer_marks = marks(result.p_wer, "*") + marks(result.p_wer_versus, "†")
-    eer_marks = marks(result.p_eer, "*") + marks(result.p_eer_versus, "†")
+    wer_marks = marks(result.base.wer, "*") + marks(result.versus.wer, "†")
+    eer_marks = marks(result.base.eer, "*") + marks(result.versus.eer, "†")
     return [
         result.row.label,
         number(scores.get("wer")) + wer_marks,

@@ -1,1 +1,1 @@
-"""Beam search and the language models fused into it."""
+"""Beam search, the LMs fused into it, the second pass, and decodes on disk."""

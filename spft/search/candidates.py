@@ -8,7 +8,9 @@ from spft.search.hypothesis import Hypothesis
 
 LANGUAGE_MODELS = ("lm", "ngram")  # they favour short texts: a bonus per token evens it
 GATE = "gate"  # among the weights: the ratio from which language models have a say
-LEAST = -1e9  # for what a judge holds impossible: the others still tell two such apart
+MIN_LOG_PROB = (
+    -1e9
+)  # for what a judge holds impossible: the others still tell two such apart
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,9 @@ class Candidates:
         texts: N.
         tokens: of each, in the LLM's vocabulary.
         log_probs: judge to ``[N]``, natural logarithms.
-        ratio: how much more likely the domain's n-gram (without one, its LM) holds what
-            was heard, the text that the LLM likes best, than the LLM does without the
-            audio; in nats per token. Speech that is not of the domain has the lowest.
+        ratio: log-likelihood ratio of the text that the LLM likes best, in nats per
+            token: by the domain's n-gram (without one, its LM), less that by the LLM
+            without the audio. Lowest for speech that is not of the domain.
     """
 
     texts: list[str]
@@ -60,7 +62,9 @@ def weigh(
     bonus = length_bonus * sum(used.get(name, 0.0) for name in LANGUAGE_MODELS)
     weighted = []
     for n, row in enumerate(tokens):
-        parts = {k: weight * max(log_probs[k][n], LEAST) for k, weight in used.items()}
+        parts = {
+            k: weight * max(log_probs[k][n], MIN_LOG_PROB) for k, weight in used.items()
+        }
         if bonus:
             parts["length"] = bonus * (len(row) + 1)
         weighted.append(parts)

@@ -1,4 +1,4 @@
-"""What those who judge in the search say of whole texts, as the search would sum it."""
+"""Log-probabilities of whole texts by LLM and external LMs, as a search sums them."""
 
 import torch
 from torch import Tensor

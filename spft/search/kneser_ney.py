@@ -46,9 +46,9 @@ def discounts(counts: Counter) -> tuple[float, float, float]:
     if not (t[1] and t[2] and t[3]):
         return FALLBACK
     y = t[1] / (t[1] + 2 * t[2])
-    found = tuple(k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3))
-    if all(0 < d <= k for k, d in enumerate(found, 1)):
-        return found
+    discounts = tuple(k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3))
+    if all(0 < d <= k for k, d in enumerate(discounts, 1)):
+        return discounts
     return FALLBACK
 
 
@@ -75,17 +75,17 @@ def estimate(
             totals[gram[:-1]] += count
             removed[gram[:-1]] += discount[min(count, 3) - 1]
         weight = {context: removed[context] / totals[context] for context in totals}
-        found = {
+        estimates = {
             gram: (count - discount[min(count, 3) - 1]) / totals[gram[:-1]]
             + weight[gram[:-1]] * lower[gram[1:] if n > 1 else gram]
             for gram, count in grams.items()
         }
         if n == 1:
-            found[(UNK,)] = weight[()] * lower[(UNK,)]
+            estimates[(UNK,)] = weight[()] * lower[(UNK,)]
         else:
             backoff |= weight
-        probabilities.append(found)
-        lower = found
+        probabilities.append(estimates)
+        lower = estimates
     return probabilities, backoff
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from spft.data.split import fraction
 
-LONGEST = 4  # words of a phrase where the text's entities are not known
-MOST = 100_000  # of these: to look for so many takes a second an utterance
+MAX_WORDS = 4  # words of a phrase where the text's entities are not known
+MAX_PHRASES = 100_000  # of these: to look for so many takes a second an utterance
 NEAR = (0.2, 0.35)  # distances to look within first
 REMEMBERED = 1000  # spellings
 STAND_INS = 16  # known names that a new one is judged by
@@ -55,7 +55,7 @@ class Phrases:
         )
         self._letters = [letters[i] for i in self._numbers]
         self._lengths = [len(word) for word in self._letters]
-        self._found: dict[float, dict[str, tuple]] = {}  # what was asked of late
+        self._near_cache: dict[float, dict[str, tuple]] = {}  # what was asked of late
         longest = max((len(phrase.split()) for phrase in self.phrases), default=0)
         self._longest = min(longest + 1, REPLACED)  # names are heard as more words
 
@@ -63,7 +63,7 @@ class Phrases:
     def of(cls, folder: Path) -> "Phrases":
         """The names of a domain, or the phrases of its text where none are known.
 
-        Of a large text the :data:`MOST` frequent ones.
+        Of a large text the :data:`MAX_PHRASES` frequent ones.
 
         Args:
             folder: Kaldi directory of the text; its ``entities`` are names, and the
@@ -94,10 +94,10 @@ class Phrases:
         runs = Counter(
             " ".join(words[i : i + n])
             for words in sentences
-            for n in range(1, LONGEST + 1)
+            for n in range(1, MAX_WORDS + 1)
             for i in range(len(words) - n + 1)
         )
-        return cls((), runs=[run for run, _ in runs.most_common(MOST)])
+        return cls((), runs=[run for run, _ in runs.most_common(MAX_PHRASES)])
 
     def write(self, path: Path) -> None:
         """Write them, one a line; a tab and ``new`` or ``run`` behind what is that."""
@@ -136,11 +136,11 @@ class Phrases:
             for i in range(len(words))
             for j in range(i + 1, min(len(words), i + self._longest) + 1)
         ]
-        found: list[str] = []
+        variants: list[str] = []
         for limit in (*(c for c in NEAR if c < self.distance), self.distance):
-            if len(found) < count:  # else further phrases are not among the closest
-                found = self._variants(words, spans, limit, count)
-        return found
+            if len(variants) < count:  # else further phrases are not among the closest
+                variants = self._variants(words, spans, limit, count)
+        return variants
 
     def stand_ins(self, text: str) -> list[str]:
         """The text with known phrases in the place of its new ones, one after another.
@@ -150,7 +150,7 @@ class Phrases:
         words, at = text.split(), 0
         parts: list[str | None] = []
         while at < len(words):
-            found = next(
+            phrase = next(
                 (
                     n
                     for n in self._new.get(words[at], ())
@@ -158,8 +158,8 @@ class Phrases:
                 ),
                 None,
             )
-            parts.append(None if found else words[at])
-            at += len(found) if found else 1
+            parts.append(None if phrase else words[at])
+            at += len(phrase) if phrase else 1
         if None not in parts or not self._stand_ins:
             return [text]
         return [
@@ -176,16 +176,16 @@ class Phrases:
             return []
         rows = np.repeat(np.arange(len(hits)), [len(phrases) for phrases, _ in hits])
         phrases, distances = map(np.concatenate, zip(*hits, strict=True))
-        text, found = " ".join(words), {}
+        text, variants = " ".join(words), {}
         for k in np.lexsort((phrases, rows, distances)).tolist():
             i, j = spans[rows[k]]
             changed = [*words[:i], self.phrases[phrases[k]], *words[j:]]
             variant = " ".join(changed)
             if variant != text:
-                found[variant] = None
-                if len(found) == count:
+                variants[variant] = None
+                if len(variants) == count:
                     break
-        return list(found)
+        return list(variants)
 
     def _near(self, spellings: set[str], limit: float) -> dict[str, tuple]:
         """Numbers of the phrases within ``limit`` of each spelling, and how far.
@@ -196,10 +196,10 @@ class Phrases:
         from rapidfuzz.distance import Levenshtein
         from rapidfuzz.process import cdist
 
-        found = self._found.setdefault(limit, {})
-        if len(found) > REMEMBERED:
-            found.clear()
-        asked = sorted(spellings - found.keys(), key=len)
+        cache = self._near_cache.setdefault(limit, {})
+        if len(cache) > REMEMBERED:
+            cache.clear()
+        asked = sorted(spellings - cache.keys(), key=len)
         while asked:
             shortest = len(asked[0])
             size = bisect_right(asked, shortest * 1.3, key=len)
@@ -215,5 +215,5 @@ class Phrases:
             )
             for spelling, row in zip(band, distances, strict=True):
                 near = np.nonzero(row <= limit)[0]
-                found[spelling] = self._numbers[low + near], row[near]
-        return {spelling: found[spelling] for spelling in spellings}
+                cache[spelling] = self._numbers[low + near], row[near]
+        return {spelling: cache[spelling] for spelling in spellings}

@@ -63,15 +63,15 @@ class SecondPass:
             speech.lengths,
             key=lambda u: -max((len(h.tokens) for h in nbests[u]), default=0),
         )
-        found = {}
+        candidates = {}
         with tqdm(
             total=len(order), desc=f"second pass {name}", unit="utt", disable=not name
         ) as bar:
             for start in range(0, len(order), UTTERANCES):
                 batch = order[start : start + UTTERANCES]
-                found |= self._judge(batch, speech, nbests)
+                candidates |= self._judge(batch, speech, nbests)
                 bar.update(len(batch))
-        return {u: found[u] for u in speech.lengths}
+        return {u: candidates[u] for u in speech.lengths}
 
     @torch.inference_mode()
     def _judge(self, batch: list[str], speech, nbests) -> dict[str, Candidates]:
@@ -87,7 +87,7 @@ class SecondPass:
                 first_pass[i : i + 1] if joins else [],
                 None if ctc is None else ctc[i, :n],
             )
-            said[u] = self._said("llm", nbests[u], found[u])
+            said[u] = self._known_scores("llm", nbests[u], found[u])
         prefix, _ = recognizer.prefix(frames, lengths, first_pass)
         asked = [
             [text for text in candidates.texts if text not in said[u]]
@@ -104,7 +104,7 @@ class SecondPass:
             if recognizer.moonshine:
                 # Kept with the speech: other systems ask of the same texts.
                 known = speech.first_pass_scores[u]
-                known |= self._said("first_pass", nbests[u], candidates)
+                known |= self._known_scores("first_pass", nbests[u], candidates)
                 slow["first_pass"] = recognizer.moonshine.score(
                     frames[i, : lengths[i]], candidates.texts, written[i], known
                 )
@@ -120,13 +120,13 @@ class SecondPass:
         likeliest = [np.argmax(c.log_probs["llm"]) for c in judged.values()]
         tokens = [c.tokens[n] for c, n in zip(judged.values(), likeliest, strict=True)]
         (without_audio,) = score_by_llm(llm, llm.empty_prefix(), [tokens])
-        found = {}
+        with_ratio = {}
         for (u, c), n, general in zip(
             judged.items(), likeliest, without_audio, strict=True
         ):
             ratio = (c.log_probs[judge][n] - general) / (len(c.tokens[n]) + 1)
-            found[u] = replace(c, ratio=ratio)
-        return found
+            with_ratio[u] = replace(c, ratio=ratio)
+        return with_ratio
 
     def _collect(
         self, nbest: list[Hypothesis], first_pass: list[str], ctc: Tensor | None
@@ -140,7 +140,7 @@ class SecondPass:
         tokens = [recognizer.llm.encode(text) for text in texts]
         return Candidates(texts, tokens, self._cheap(texts, tokens, ctc))
 
-    def _said(
+    def _known_scores(
         self, judge: str, nbest: list[Hypothesis], candidates: Candidates
     ) -> dict[str, float]:
         """What a judge said in the search, of texts that it would be asked again."""
@@ -187,12 +187,12 @@ class SecondPass:
         only: Collection[str] = ("ctc", *LANGUAGE_MODELS),
     ) -> dict[str, list[float]]:
         """What CTC head and external LMs say."""
-        found = {}
+        log_probs = {}
         if ctc is not None and "ctc" in only:
-            found["ctc"] = score_by_ctc(ctc, texts, ALPHABET).tolist()
+            log_probs["ctc"] = score_by_ctc(ctc, texts, ALPHABET).tolist()
         for name in self.recognizer.scorers.keys() & set(only):
-            found[name] = self._language_model(name, texts, tokens)
-        return found
+            log_probs[name] = self._language_model(name, texts, tokens)
+        return log_probs
 
     def _language_model(
         self, name: str, texts: list[str], tokens: list[list[int]]

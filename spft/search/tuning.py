@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from spft.search.candidates import GATE, LANGUAGE_MODELS, LEAST, Candidates
+from spft.search.candidates import GATE, LANGUAGE_MODELS, MIN_LOG_PROB, Candidates
 
 
 def one_by_one(
@@ -63,7 +63,7 @@ def grid_search(
     for utterance, found in candidates.items():
         said = np.array([found.log_probs[name] for name in ["llm", *grids]])
         lengths = np.array([len(row) + 1 for row in found.tokens])
-        said = np.maximum(said, LEAST)
+        said = np.maximum(said, MIN_LOG_PROB)
         closed = found.ratio < np.array(gates)
         for columns, used in ((~closed, weights), (closed, weights * ~of_lms)):
             scores = said[0] + used @ said[1:]

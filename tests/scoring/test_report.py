@@ -14,6 +14,7 @@ from spft.data.table import write_table
 from spft.errors import UserError
 from spft.files import sha256
 from spft.scoring.collect import (
+    PValues,
     RowScores,
     SystemRow,
     collect,
@@ -118,7 +119,7 @@ def test_report(tree, monkeypatch, capsys):
     assert "60 entities (36 seen and 24 unseen in the adaptation text)" in text
     table = json.loads((tree / "exp/report/table.json").read_text())["music"]
     assert [row["row"]["key"] for row in table] == list(ERROR_RATES)
-    assert table[-1]["p_wer_versus"] < 0.001
+    assert table[-1]["versus"]["wer"] < 0.001
 
 
 def test_a_report_of_several_seeds(tree, tmp_path, monkeypatch):
@@ -219,7 +220,7 @@ def test_rows_may_be_any_systems(tree):
         SystemRow("base", "base", "base", "plain"),
     ]
     results = collect(tree / "exp", "music", "no_such_set", rows)
-    assert results[1].p_wer < 0.001
+    assert results[1].base.wer < 0.001
     assert results[1].wer_change > 100
     assert results[1].eer_change > 20
     assert [row[7] for row in table_cells(results)] == ["–", "–"]
@@ -233,13 +234,16 @@ def test_share_of_what_audio_would_win():
     rows = [row("base", 10.0), row("no_prompt", 9.0), row("soft_prompt", 8.0)]
     assert gap_closed(rows) == []
     second = [row("base", 8.0, "second"), row("no_prompt", 7.0, "second")]
-    found = [row("tts", 6.0, p_wer=0.01)]
-    found += [row("tts", 5.5, "second", p_wer=0.001, p_wer_untuned=0.02)]
+    found = [row("tts", 6.0, base=PValues(0.01))]
+    found += [row("tts", 5.5, "second", base=PValues(0.001), untuned=PValues(0.02))]
     line = gap_closed([*rows, *second, *found])[-1]
     assert line.endswith(
         ": no_prompt_plain 25 %, soft_prompt_plain 50 %, no_prompt_second 40 %."
     )
-    for upper in (row("tts", 10.5, p_wer=0.01), row("tts", 9.9, p_wer=0.3)):
+    for upper in (
+        row("tts", 10.5, base=PValues(0.01)),
+        row("tts", 9.9, base=PValues(0.3)),
+    ):
         assert gap_closed([*rows, upper]) == []  # audio does not win anything
 
 
@@ -321,7 +325,7 @@ def test_rows_of_another_baseline_are_left_out(tree, tmp_path, monkeypatch, caps
     decode.write_text(json.dumps(json.loads(before) | {"sha256": made_of}))
     rows = {r.row.key: r for r in collect(exp, "music", "general_test")}
     assert rows.keys() == {"base", "soft_prompt"}
-    assert rows["soft_prompt"].p_wer_versus is None, "nothing to compare with"
+    assert rows["soft_prompt"].versus.wer is None, "nothing to compare with"
     run_report(tree, monkeypatch, "--domains", "music")
     text = (tree / "RESULTS.md").read_text()
     assert "\nWithout no prompt: of another baseline, data or search.\n" in text
@@ -336,7 +340,7 @@ def test_rows_of_another_baseline_are_left_out(tree, tmp_path, monkeypatch, caps
     )
     settings.write_text(json.dumps({"sha256": start}))
     rows = {r.row.key: r for r in collect(exp, "music", "general_test")}
-    assert rows["no_prompt"].scores and rows["soft_prompt"].p_wer_versus is not None
+    assert rows["no_prompt"].scores and rows["soft_prompt"].versus.wer is not None
 
 
 def test_rows_of_other_references_are_left_out(tree, tmp_path, capsys):

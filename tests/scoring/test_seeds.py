@@ -3,7 +3,7 @@
 import pytest
 
 from spft.errors import UserError
-from spft.scoring.collect import RowScores, SystemRow
+from spft.scoring.collect import PValues, RowScores, SystemRow
 from spft.scoring.seeds import seed_cells
 
 BASE = SystemRow("base", "base", "base", "plain")
@@ -27,8 +27,8 @@ def test_mean_and_deviation_of_what_a_seed_changes():
 def test_each_seed_is_tested_against_its_own_base_and_plain_tuning():
     row = SystemRow("soft_second", "soft", "soft_prompt", "second", "no_second", "b")
     seeds = [
-        [RowScores(row, {"wer": 18.0, "eer": 25.0}, p_wer=1e-9, p_eer=1e-9,
-                   p_wer_versus=p / 2, p_eer_versus=0.5, p_wer_untuned=p)]
+        [RowScores(row, {"wer": 18.0, "eer": 25.0}, base=PValues(1e-9, 1e-9),
+                   versus=PValues(p / 2, 0.5), untuned=PValues(p))]
         for p in (0.04, 0.0004)
     ]  # fmt: skip
     (cells,) = seed_cells(seeds)

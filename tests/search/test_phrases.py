@@ -89,7 +89,7 @@ def test_equals_trying_everything(seed):
 
 
 def test_of_a_large_text_the_commonest(tmp_path, monkeypatch):
-    monkeypatch.setattr("spft.search.phrases.MOST", 3)
+    monkeypatch.setattr("spft.search.phrases.MAX_PHRASES", 3)
     (tmp_path / "text").write_text("a stop now\nb stop now\nc play\nd stop\ne play\n")
     assert Phrases.of(tmp_path).runs == {"stop", "stop now", "now"}
 
