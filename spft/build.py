@@ -26,8 +26,8 @@ from spft.model import SpeechLLM
 from spft.projector.abs_projector import AbsProjector
 from spft.projector.ctc import CTCProjector
 from spft.projector.stack import StackProjector
-from spft.stage_config import check_arguments
-from spft.training_settings import DEVICE_KEYS
+from spft.train.config import check_arguments
+from spft.train.settings import DEVICE_KEYS
 
 encoder_choices = ClassChoices(
     "encoder",

@@ -196,7 +196,7 @@ class Recognizer:
         rows, tokens = list(missing), list(missing.values())
         lengths = prefix.lengths[rows]
         theirs = Prefix(prefix.embeds[rows, : int(lengths.max())], lengths)
-        scores = {"llm": sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])}
+        by_name = {"llm": sum(score_by_llm(llm, theirs, [[row] for row in tokens]), [])}
         for name, weighted in search.scorers.items():
             if name == "ctc":
                 scores = [
@@ -210,10 +210,10 @@ class Recognizer:
                 scores = score_by_lm(
                     weighted.scorer, tokens, llm.bos, llm.eos, llm.device
                 ).tolist()
-            scores[name] = [weighted.weight * score for score in scores]
+            by_name[name] = [weighted.weight * score for score in scores]
         nbests = list(nbests)
         for n, i in enumerate(rows):
-            parts = {name: values[n] for name, values in scores.items()}
+            parts = {name: values[n] for name, values in by_name.items()}
             added = search.hypothesis([*tokens[n], llm.eos], parts)
             nbests[i] = sorted([*nbests[i], added], key=lambda h: -h.score)
         return nbests

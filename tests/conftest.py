@@ -102,7 +102,7 @@ def command(tmp_path_factory):
     The process is a fork of this one, which has imported what takes longest: ESPnet.
     Not where there is a GPU: CUDA does not survive a fork.
     """
-    import spft.task  # noqa: F401
+    import spft.train.task  # noqa: F401
 
     if torch.cuda.is_available():
 

@@ -147,7 +147,7 @@ def test_an_interrupted_training_goes_on_as_it_was(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("spft.training_result.finish", interrupt)
+        patch.setattr("spft.train.result.finish", interrupt)
         assert train(*given).returncode
     assert (tmp_path / "prompt" / "checkpoint.pth").exists()
     result = train(*given, "--seed", "1", "--", "--max_epoch", "3")
@@ -186,7 +186,7 @@ def test_an_interrupted_training_goes_on_as_it_was(
 
 
 def test_a_finished_stage_comes_back_when_its_successor_is_not_begun(tmp_path):
-    from spft.training_result import replaced
+    from spft.train.result import replaced
 
     out = tmp_path / "out"
     out.mkdir()

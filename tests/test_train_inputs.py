@@ -10,7 +10,7 @@ import yaml
 from spft.bin import check_config
 from spft.bin.train import check_16khz_mono, write_lengths
 from spft.errors import UserError
-from spft.stage_config import check_criterion, check_stage, figures
+from spft.train.config import check_criterion, check_stage, figures
 
 PRESET = Path(__file__).parents[1] / "conf" / "presets" / "tiny"
 
@@ -48,7 +48,7 @@ def test_ids_end_at_any_white_space(tmp_path):
     ],
 )
 def test_configurations_that_cannot_be_trained(key, value, fault):
-    from spft.task import SpeechLLMTask
+    from spft.train.task import SpeechLLMTask
 
     parser = SpeechLLMTask.get_parser()
     stage = yaml.safe_load((PRESET / "prompt.yaml").read_text())

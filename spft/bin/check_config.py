@@ -35,8 +35,8 @@ def main() -> None:
         return
     from espnet2.tasks.lm import LMTask
 
-    from spft.stage_config import check_keys, check_stage
-    from spft.task import SpeechLLMTask
+    from spft.train.config import check_keys, check_stage
+    from spft.train.task import SpeechLLMTask
 
     parser = SpeechLLMTask.get_parser()
     for path in dict.fromkeys(args.stages):

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from spft.errors import UserError, run
 from spft.files import atomic_write, read_yaml
 from spft.log import log_to
-from spft.stage_config import check_criterion, check_engine, check_stage, figures
-from spft.training_settings import check_settings, describe
+from spft.train.config import check_criterion, check_engine, check_stage, figures
+from spft.train.settings import check_settings, describe
 
 if TYPE_CHECKING:
     from spft.data.speech import SpeechSource
@@ -95,7 +95,7 @@ def main() -> None:
         check_settings(args.out, settings)
         print(f"finished already: {args.out}", file=sys.stderr)
         return
-    from spft.training_result import finish, repair, replaced
+    from spft.train.result import finish, repair, replaced
 
     with replaced(args.out):
         if interrupted := (args.out / "checkpoint.pth").exists():
@@ -119,7 +119,7 @@ def train(args: argparse.Namespace, stage: dict) -> None:
     from spft.checkpoint import read_config
     from spft.data.speech import find_speech
     from spft.encoder.encoders import longest_speech
-    from spft.task import SpeechLLMTask
+    from spft.train.task import SpeechLLMTask
 
     data = {"train": args.train, "valid": args.valid}
     speech = {name: find_speech(folder, args.dump) for name, folder in data.items()}
@@ -205,7 +205,7 @@ def launch(launcher: list[str], command: list[str]) -> None:
     # The baseline's CTC part, for one, leaves the projector's residual out of its loss.
     command += ["--unused_parameters", "true"]
     try:
-        process = subprocess.Popen([*launcher, "-m", "spft.train_worker", *command])
+        process = subprocess.Popen([*launcher, "-m", "spft.train.worker", *command])
     except FileNotFoundError:
         raise UserError(f"--launcher: no command {launcher[0]!r}") from None
     try:

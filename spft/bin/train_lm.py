@@ -51,8 +51,8 @@ def train(args: argparse.Namespace, options: list[str]) -> None:
     import torch
     from espnet2.tasks.lm import LMTask
 
-    from spft.trainer import ProgressTrainer
-    from spft.training_result import repair
+    from spft.train.result import repair
+    from spft.train.trainer import ProgressTrainer
 
     if (args.output_dir / "checkpoint.pth").exists():
         repair(args.output_dir, ["valid", "loss", "min"])

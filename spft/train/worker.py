@@ -15,7 +15,7 @@ def main() -> None:
         out = Path(arguments[arguments.index("--output_dir") + 1])
         log_to(out / "train.log")
 
-    from spft.task import SpeechLLMTask
+    from spft.train.task import SpeechLLMTask
 
     SpeechLLMTask.main()
     # A process that ends while the group has threads running may be aborted.

@@ -20,7 +20,7 @@ from spft.checkpoint import made_here
 from spft.errors import UserError
 from spft.llm import IGNORED, LLM
 from spft.model import SpeechLLM
-from spft.trainer import ProgressTrainer
+from spft.train.trainer import ProgressTrainer
 
 # One of the paper's three for step 1, and not among ESPnet's.
 optim_classes["adafactor"] = torch.optim.Adafactor
