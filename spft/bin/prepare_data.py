@@ -7,24 +7,14 @@ error for the embedded corpora; for the others such lines have been dropped and 
 
 import argparse
 import logging
-import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
+from spft.data.corpora import READERS
 from spft.errors import UserError, run
 
 EVALUATION = ("dev", "test")
-MAX_SPOKEN = 20  # words of a sentence that is to be synthesised
-# Corpus: variable of tools/db.sh, default domain.
-CORPORA = {
-    "mini": (None, None),
-    "librispeech": ("LIBRISPEECH", "librispeech"),
-    "snips": ("SNIPS", "music"),
-    "sgd": ("SGD", "chatbot"),
-    "slurp": ("SLURP", "slurp"),
-    "speech_to_intent": ("SPEECH_TO_INTENT", "barista"),
-    "general_text": ("WORDNET", "general"),
-}
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -50,126 +40,14 @@ def get_parser() -> argparse.ArgumentParser:
         type=int,
         help="for trying out: at most so many utterances a set, ten times that of text",
     )
-    sized = argparse.ArgumentParser(add_help=False)
-    sized.add_argument(
-        "--sizes",
-        type=int,
-        nargs=2,
-        metavar=("DEV", "TEST"),
-        help="of dev and test; default: what the corpus has for them",
-    )
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
     corpora = parser.add_subparsers(dest="corpus", required=True, metavar="CORPUS")
-    corpora.add_parser("mini", parents=[common], help="embedded corpus (downloads/)")
-    libri = corpora.add_parser("librispeech", parents=[common], help="paired speech")
-    for name in EVALUATION:
-        libri.add_argument(
-            f"--{name}_speakers",
-            nargs="+",
-            metavar="ID",
-            help=f"held out for {name}; default: two readers of dev-clean",
-        )
-    snips = corpora.add_parser(
-        "snips", parents=[common, sized], help="music, weather text"
-    )
-    snips.add_argument("--intents", nargs="+", help="default: music intents")
-    snips.add_argument("--keep_rude", action="store_true", help="keep rude sentences")
-    sgd = corpora.add_parser("sgd", parents=[common, sized], help="chatbot text")
-    sgd.add_argument(
-        "--services", nargs="+", default=[], help="beginnings of names; default: all"
-    )
-    slurp = corpora.add_parser("slurp", parents=[common, sized], help="assistant")
-    slurp.add_argument(
-        "--audio", help="folder of slurp_real; default: SLURP_AUDIO; neither: text only"
-    )
-    corpora.add_parser("speech_to_intent", parents=[common], help="coffee orders")
-    general = corpora.add_parser(
-        "general_text",
-        parents=[common],
-        help="text that teaches the baseline's decoder",
-    )
-    general.add_argument(
-        "--paired", type=Path, required=True, help="its transcripts are used too"
-    )
-    general.add_argument(
-        "--spoken",
-        type=int,
-        default=0,
-        help="so many of WordNet's sentences, those with the most different words, "
-        "also into a set to be synthesised",
-    )
+    for name in READERS:
+        reader = import_module(f"spft.data.corpora.{name}")
+        own = corpora.add_parser(name, parents=[common], help=reader.HELP)
+        reader.add_options(own)
+        own.set_defaults(reader=reader)
     return parser
-
-
-def find_source(given: str | None, variable: str | None) -> Path:
-    """The corpus folder, from the command line or the environment."""
-    path = given or (os.environ.get(variable) if variable else None)
-    hint = f"set {variable} (tools/db.sh names the official source)"
-    hint = hint if variable else "give its folder with --source"
-    if not path:
-        raise UserError(f"no corpus path; {hint}")
-    if not Path(path).is_dir():
-        raise UserError(f"{path}: no such corpus folder; {hint}")
-    return Path(path)
-
-
-def read_general_text(args: argparse.Namespace) -> dict[str, list]:
-    """WordNet's examples, where there are any, and the transcripts of paired data."""
-    from spft.data.corpora.wordnet import read_wordnet
-    from spft.data.split import cover, hold_out, unique
-    from spft.data.table import read_table
-    from spft.data.utterance import Utterance
-
-    texts = read_table(args.paired / "text")
-    utterances = [Utterance(f"paired-{key}", text) for key, text in texts.items()]
-    if args.source or os.environ.get("WORDNET"):
-        utterances += read_wordnet(find_source(args.source, "WORDNET"))
-    elif args.spoken:
-        raise UserError(
-            "--spoken speaks WordNet's sentences; set WORDNET (tools/db.sh)"
-        )
-    else:
-        logging.info("WORDNET (tools/db.sh) is not set: transcripts are all the text")
-    train, dev = hold_out(unique(utterances), 0.02)
-    sets = {"text/train": train, "text/dev": dev}
-    if args.spoken:
-        short = [
-            sentence
-            for sentence in train
-            if sentence.id.startswith("wordnet-")
-            and len(sentence.text.split()) <= MAX_SPOKEN
-        ]
-        sets["spoken"] = cover(short, args.spoken)
-    return sets
-
-
-def read_corpus(args: argparse.Namespace) -> dict[str, list]:
-    """Set name (``train``, ``text/dev``, …) -> utterances."""
-    if args.corpus == "general_text":
-        return read_general_text(args)
-    source = find_source(args.source, CORPORA[args.corpus][0])
-    from spft.data.corpora import librispeech, mini, sgd, slurp, snips, speech_to_intent
-
-    if args.corpus == "librispeech":
-        return librispeech.split_speakers(
-            librispeech.read_librispeech(source),
-            args.dev_speakers or librispeech.DEV_SPEAKERS,
-            args.test_speakers or librispeech.TEST_SPEAKERS,
-        )
-    if args.corpus == "snips":
-        intents = args.intents or snips.INTENTS
-        return snips.read_snips(
-            source, intents, keep_rude=args.keep_rude, sizes=args.sizes
-        )
-    if args.corpus == "sgd":
-        return sgd.read_sgd(source, args.services, args.sizes or (None, None))
-    if args.corpus == "slurp":
-        folder = args.audio or os.environ.get("SLURP_AUDIO")
-        audio = find_source(folder, "SLURP_AUDIO") if folder else None
-        return slurp.read_slurp(source, audio, args.sizes or (None, None))
-    if args.corpus == "speech_to_intent":
-        return speech_to_intent.read_speech_to_intent(source)
-    return mini.read_mini(source)
 
 
 def only_text(sets: dict[str, list], evaluation: list[Path]) -> dict[str, list]:
@@ -211,13 +89,13 @@ def main() -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = get_parser().parse_args()
-    domain = args.domain or CORPORA[args.corpus][1]
+    domain = args.domain or args.reader.DOMAIN
     if domain is None:
         raise UserError("the mini corpora need --domain, e.g. --domain music")
     listed = args.names is not None and args.names.exists()
     if listed:
         list(read_lexicon(args.names))  # now: its faults would show in stage 7
-    sets = read_corpus(args)
+    sets = args.reader.read(args)
     if args.limit:
         sets = {
             name: sample(u, args.limit * (10 if name.startswith("text/") else 1))

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 
 from spft.bin import prepare_data
-from spft.bin.prepare_data import CORPORA
+from spft.data.corpora import READERS
 from spft.data.corpora.mini import read_file
 from spft.errors import UserError
 
@@ -121,7 +122,8 @@ def test_missing_source_names_the_variable(tmp_path, monkeypatch):
         "official source)\n"
     )
     database = (ROOT / "tools" / "db.sh").read_text()
-    for corpus, (variable, _) in CORPORA.items():
+    for corpus in READERS:
+        variable = import_module(f"spft.data.corpora.{corpus}").VARIABLE
         assert variable is None or re.search(rf'"\${{{variable}:?=', database)
         if variable and corpus != "general_text":  # which can do without
             monkeypatch.setenv(variable, str(tmp_path / "no"))

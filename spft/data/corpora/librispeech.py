@@ -1,14 +1,19 @@
 """LibriSpeech in its official layout: ``<subset>/<speaker>/<chapter>/*.trans.txt``."""
 
+import argparse
 from collections.abc import Collection
 from pathlib import Path
 
+from spft.data.corpora import find_source
 from spft.data.corpora.files import files_in, find_audio
 from spft.data.normalize import normalize
 from spft.data.table import read_lines
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
+VARIABLE = "LIBRISPEECH"
+DOMAIN = "librispeech"
+HELP = "paired speech of books"
 # Held-out readers of dev-clean, a woman and a man each, with which no book occurs in
 # two of train, dev and test. For a source that holds only dev-clean.
 DEV_SPEAKERS = ("84", "174")
@@ -80,3 +85,23 @@ def split_speakers(
     for utterance in utterances:
         sets[part.get(utterance.speaker, "train")].append(utterance)
     return sets
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the reader's own options."""
+    for name in ("dev", "test"):
+        parser.add_argument(
+            f"--{name}_speakers",
+            nargs="+",
+            metavar="ID",
+            help=f"held out for {name}; default: two readers of dev-clean",
+        )
+
+
+def read(args: argparse.Namespace) -> dict[str, list[Utterance]]:
+    """The corpus as the options say."""
+    return split_speakers(
+        read_librispeech(find_source(args.source, VARIABLE)),
+        args.dev_speakers or DEV_SPEAKERS,
+        args.test_speakers or TEST_SPEAKERS,
+    )

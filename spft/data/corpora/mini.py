@@ -4,15 +4,21 @@ A domain has ``adapt.jsonl`` (text only), ``dev.jsonl`` and ``test.jsonl``; gene
 data has ``train.jsonl`` in place of ``adapt.jsonl``. Audio is ``audio/<id>.ogg``.
 """
 
+import argparse
 import re
 from pathlib import Path
 
+from spft.data.corpora import find_source
 from spft.data.corpora.files import find_audio, read_jsonl
 from spft.data.entities import check_span, parse_entities
 from spft.data.normalize import normalize
 from spft.data.split import hold_out
 from spft.data.utterance import Utterance
 from spft.errors import UserError
+
+VARIABLE = None
+DOMAIN = None
+HELP = "an embedded corpus (downloads/)"
 
 
 def read_file(path: Path, *, audio: bool) -> list[Utterance]:
@@ -63,3 +69,12 @@ def read_mini(source: Path) -> dict[str, list[Utterance]]:
     # Leaks are refused later, not removed: in a corpus of one's own they are mistakes.
     train, dev = hold_out(read_file(source / "adapt.jsonl", audio=False), 0.05)
     return {"text/train": train, "text/dev": dev, **sets}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the reader's own options, of which there are none."""
+
+
+def read(args: argparse.Namespace) -> dict[str, list[Utterance]]:
+    """The corpus as the options say."""
+    return read_mini(find_source(args.source, VARIABLE))

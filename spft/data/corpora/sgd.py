@@ -3,12 +3,14 @@
 Layout: ``train|dev|test/dialogues_NNN.json``; numbered files may be missing.
 """
 
+import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from spft.data.corpora import add_sizes, find_source
 from spft.data.corpora.files import read_json
 from spft.data.normalize import spell_out
 from spft.data.spans import locate
@@ -16,6 +18,9 @@ from spft.data.split import domain_sets, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
+VARIABLE = "SGD"
+DOMAIN = "chatbot"
+HELP = "what users say to a chatbot"
 _log = logging.getLogger(__name__)
 
 
@@ -91,3 +96,17 @@ def read_sgd(
     test = sample(test, sizes[1])
     dev = sample(others(dev, test), sizes[0])
     return domain_sets(unique(parts["train"]), dev, test)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the reader's own options."""
+    add_sizes(parser)
+    parser.add_argument(
+        "--services", nargs="+", default=[], help="beginnings of names; default: all"
+    )
+
+
+def read(args: argparse.Namespace) -> dict[str, list[Utterance]]:
+    """The corpus as the options say."""
+    source = find_source(args.source, VARIABLE)
+    return read_sgd(source, args.services, args.sizes or (None, None))

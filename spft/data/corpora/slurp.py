@@ -1,15 +1,21 @@
 """SLURP: ``dataset/slurp/{train,devel,test}.jsonl``, audio in ``slurp_real/``."""
 
+import argparse
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from spft.data.corpora import add_sizes, find_source
 from spft.data.corpora.files import read_jsonl
 from spft.data.spans import locate
 from spft.data.split import domain_sets, hold_out, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
+VARIABLE = "SLURP"
+DOMAIN = "slurp"
+HELP = "what users say to an assistant"
 _log = logging.getLogger(__name__)
 
 
@@ -94,3 +100,19 @@ def read_slurp(
     test = sample(read_file(folder / "test.jsonl", audio), sizes[1])
     dev = sample(others(dev, test), sizes[0])
     return domain_sets(train, dev, test)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the reader's own options."""
+    add_sizes(parser)
+    parser.add_argument(
+        "--audio", help="folder of slurp_real; default: SLURP_AUDIO; neither: text only"
+    )
+
+
+def read(args: argparse.Namespace) -> dict[str, list[Utterance]]:
+    """The corpus as the options say."""
+    folder = args.audio or os.environ.get("SLURP_AUDIO")
+    audio = find_source(folder, "SLURP_AUDIO") if folder else None
+    source = find_source(args.source, VARIABLE)
+    return read_slurp(source, audio, args.sizes or (None, None))

@@ -3,11 +3,13 @@
 Layout: ``<Intent>/train_<Intent>_full.json`` and ``<Intent>/validate_<Intent>.json``.
 """
 
+import argparse
 import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from spft.data.corpora import add_sizes, find_source
 from spft.data.corpora.files import read_json
 from spft.data.normalize import spell_out
 from spft.data.spans import locate
@@ -15,6 +17,9 @@ from spft.data.split import domain_sets, hold_out, others, sample, unique
 from spft.data.utterance import Utterance
 from spft.errors import UserError
 
+VARIABLE = "SNIPS"
+DOMAIN = "music"
+HELP = "commands: music, with --intents others"
 INTENTS = ("PlayMusic", "AddToPlaylist")
 RUDE = re.compile("fuck|shit|bitch|cunt|nigg")
 _log = logging.getLogger(__name__)
@@ -97,3 +102,16 @@ def read_snips(
     else:
         test, dev = hold_out(evaluation, 0.5)
     return domain_sets(unique(train), dev, test)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the reader's own options."""
+    add_sizes(parser)
+    parser.add_argument("--intents", nargs="+", default=INTENTS, help="default: music")
+    parser.add_argument("--keep_rude", action="store_true", help="keep rude sentences")
+
+
+def read(args: argparse.Namespace) -> dict[str, list[Utterance]]:
+    """The corpus as the options say."""
+    source = find_source(args.source, VARIABLE)
+    return read_snips(source, args.intents, keep_rude=args.keep_rude, sizes=args.sizes)

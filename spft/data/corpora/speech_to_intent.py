@@ -4,8 +4,10 @@ Layout: ``data/label/label.json``, ``data/speech/clean/<stem>.{flac,wav}`` and t
 domain text ``data/watson/corpus.txt``.
 """
 
+import argparse
 from pathlib import Path
 
+from spft.data.corpora import find_source
 from spft.data.corpora.files import find_audio, read_json
 from spft.data.entities import Entity
 from spft.data.normalize import normalize
@@ -13,6 +15,10 @@ from spft.data.split import domain_sets, hold_out, unique
 from spft.data.table import read_lines
 from spft.data.utterance import Utterance
 from spft.errors import UserError
+
+VARIABLE = "SPEECH_TO_INTENT"
+DOMAIN = "barista"
+HELP = "coffee orders, with slot values and without transcripts"
 
 
 def read_orders(data: Path) -> list[Utterance]:
@@ -61,3 +67,12 @@ def read_speech_to_intent(source: Path) -> dict[str, list[Utterance]]:
     ]
     test, dev = hold_out(read_orders(data), 0.25)
     return domain_sets(unique(sentences), dev, test)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the reader's own options, of which there are none."""
+
+
+def read(args: argparse.Namespace) -> dict[str, list[Utterance]]:
+    """The corpus as the options say."""
+    return read_speech_to_intent(find_source(args.source, VARIABLE))
