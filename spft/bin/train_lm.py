@@ -2,15 +2,20 @@
 
 This is ESPnet's LM task on data from spft.bin.prepare_lm. Further options, such as
 ``--max_epoch 3`` or ``--lm_conf unit=128``, are ESPnet's and win over the configuration
-file; keys that ESPnet does not know are errors. An interrupted run goes on.
+file; keys that ESPnet does not know are errors. An interrupted run goes on, on the
+same data.
 """
 
 import argparse
+import json
 import math
 from pathlib import Path
 
 from spft.errors import UserError, run
+from spft.files import atomic_write, sha256
 from spft.log import log_to
+
+INPUTS = ("train.txt", "valid.txt", "train_shape", "valid_shape", "tokens.txt")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -29,18 +34,37 @@ def get_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Train, then print the perplexity of the best epoch."""
     args, options = get_parser().parse_known_args()
-    for name in ("train.txt", "valid.txt", "train_shape", "valid_shape", "tokens.txt"):
+    for name in INPUTS:
         if not (args.data / name).exists():
             raise UserError(
                 f"{args.data / name}: no such file; run spft.bin.prepare_lm "
                 f"--out {args.data}"
             )
+    check_inputs(args.data, args.output_dir)
     train(args, options)
     epoch, loss = best_epoch(args.output_dir)
     print(
         f"{args.output_dir}: perplexity {math.exp(loss):.2f} per token on the "
         f"validation text (epoch {epoch})"
     )
+
+
+def check_inputs(data: Path, out: Path) -> None:
+    """Refuse to go on with an LM of other text or tokens; keep what this one is of.
+
+    Raises:
+        UserError: there is one.
+    """
+    made_of = out / "made_of.json"
+    sums = {name: sha256(data / name) for name in INPUTS}
+    begun = (out / "checkpoint.pth").exists() and made_of.exists()
+    if begun and json.loads(made_of.read_text("utf-8")) != sums:
+        raise UserError(
+            f"{out}: an LM of other text or tokens than {data} has now; remove it, or "
+            "give another --output_dir"
+        )
+    with atomic_write(made_of) as stream:
+        json.dump(sums, stream, indent=1)
 
 
 def train(args: argparse.Namespace, options: list[str]) -> None:

@@ -154,6 +154,16 @@ def test_training_resumes(trained):
     assert {n: after[n] for n in before} == before
 
 
+def test_an_lm_does_not_go_on_with_other_text(trained, data, monkeypatch, tmp_path):
+    out, other = trained("lm"), tmp_path / "other"
+    shutil.copytree(data, other)
+    with open(other / "train.txt", "a") as stream:
+        stream.write("zz 5 6 7\n")
+    arguments = ["--config", config_of("lm"), "--data", other, "--output_dir", out]
+    with pytest.raises(UserError, match="an LM of other text or tokens"):
+        call(train_lm, monkeypatch, *arguments)
+
+
 def test_unknown_key_is_an_error(tmp_path, monkeypatch, data, capsys):
     config = tmp_path / "lm.yaml"
     config.write_text(config_of("lm").read_text() + "max_epochs: 3\n")
