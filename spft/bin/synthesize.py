@@ -143,22 +143,20 @@ def read_corpus(folder: Path, sets: list[str] | None = None) -> Iterator[Reading
             try:
                 row = json.loads(line)
                 if "speaker" in row and "rate" in row:
-                    words = row["id"], row["text"], row["speaker"]
-                    if not all(isinstance(word, str) for word in words):
-                        raise TypeError("id, text and speaker must be strings")
-                    yield Reading(
-                        id=row["id"],
-                        text=row["text"],
-                        speaker=row["speaker"],
-                        rate=float(row["rate"]),
-                        origin=origin,
-                        spoken=row.get("spoken"),
-                    )
+                    yield _reading(row, origin)
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
                     f'{origin}: {error!r}; expected {{"id": …, "text": …, "speaker": '
                     '…, "rate": …}'
                 ) from error
+
+
+def _reading(row: dict, origin: str) -> Reading:
+    words = row["id"], row["text"], row["speaker"]
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError("id, text and speaker must be strings")
+    rate, spoken = float(row["rate"]), row.get("spoken")
+    return Reading(*words, rate=rate, origin=origin, spoken=spoken)
 
 
 def read_text(path: Path, voices: Iterable[str]) -> Iterator[Reading]:

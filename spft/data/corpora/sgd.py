@@ -41,39 +41,44 @@ def read_part(folder: Path, services: Sequence[str] = ()) -> list[Utterance]:
     for path in tqdm(paths, desc=f"sgd {folder.name}"):
         for dialogue in read_json(path):
             try:
-                wanted = any(
-                    s.startswith(tuple(services)) for s in dialogue["services"]
+                of_services = any(
+                    name.startswith(tuple(services)) for name in dialogue["services"]
                 )
-                if services and not wanted:
-                    continue
-                name = f"sgd-{folder.name}-{dialogue['dialogue_id']}"
-                for number, turn in enumerate(dialogue["turns"]):
-                    if turn["speaker"] != "USER":
-                        continue
-                    spans = [
-                        (slot["start"], slot["exclusive_end"], slot["slot"])
-                        for frame in turn["frames"]
-                        for slot in frame["slots"]
-                        if "start" in slot
-                    ]
-                    text, entities, missed = locate(turn["utterance"], spans)
-                    lost += missed
-                    if text:
-                        key = f"{name}-{number:02d}"
-                        spoken = spell_out(turn["utterance"], text)
-                        utterances.append(
-                            Utterance(
-                                key, text, entities=tuple(entities), spoken=spoken
-                            )
-                        )
+                turns = _user_turns(dialogue) if of_services or not services else []
             except (KeyError, TypeError) as error:
                 raise UserError(
                     f"{path}: dialogue {dialogue.get('dialogue_id', '?')!r} lacks "
                     f"{error}; fetch the file again"
                 ) from None
+            for key, written, spans in turns:
+                text, entities, missed = locate(written, spans)
+                lost += missed
+                if text:
+                    key, spoken = f"sgd-{folder.name}-{key}", spell_out(written, text)
+                    utterances.append(
+                        Utterance(key, text, entities=tuple(entities), spoken=spoken)
+                    )
     if lost:
         _log.warning("%s: %d entities not on words are left out", folder, lost)
     return utterances
+
+
+def _user_turns(dialogue: dict) -> list[tuple[str, str, list[tuple[int, int, str]]]]:
+    """Name, text and spans of slots (characters) of what the user says."""
+    return [
+        (
+            f"{dialogue['dialogue_id']}-{number:02d}",
+            turn["utterance"],
+            [
+                (slot["start"], slot["exclusive_end"], slot["slot"])
+                for frame in turn["frames"]
+                for slot in frame["slots"]
+                if "start" in slot
+            ],
+        )
+        for number, turn in enumerate(dialogue["turns"])
+        if turn["speaker"] == "USER"
+    ]
 
 
 def read_sgd(
