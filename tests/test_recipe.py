@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,6 +124,15 @@ def test_a_domain_that_cannot_be_loaded_leaves_the_one_in_use(tiny, packed, tmp_
     with pytest.raises(UserError, match="no language model here"):
         asr.use("music")
     assert asr.domain == "base" and asr(audio) == before
+    chatbot, damaged = asr.pack.domains["chatbot"], tmp_path / "damaged"
+    shutil.copytree(chatbot.model, damaged)
+    (damaged / "model.safetensors").write_bytes(b"half a file")
+    asr.pack.domains["chatbot"] = replace(chatbot, model=damaged)
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        asr.use("chatbot")
+    assert asr.domain == "base" and asr(audio) == before
+    with pytest.raises(UserError, match="keep_prompt: each domain has its own"):
+        Speech2Text(asr.pack, keep_prompt=True)
 
 
 def test_the_second_pass_judges_each_utterance_alone(tiny, checkout, monkeypatch):
