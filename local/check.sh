@@ -2,7 +2,7 @@
 # What run.sh refuses before it begins: options, inputs of its stages, configurations.
 
 check_options() { # before set-up: it needs nothing but the shell
-    local number words twice known method domain file name
+    local number words twice known method domain file name reserved
     for number in "$stage" "$stop_stage"; do
         [[ $number =~ ^[1-9]$ ]] || die "stage '$number' is not one of 1 to 9"
     done
@@ -42,12 +42,12 @@ check_options() { # before set-up: it needs nothing but the shell
     [ "$backend" = local ] || [ "$shards" -gt 1 ] || die "--backend $backend: add --shards N"
     [ -z "$sbatch" ] || [ "$backend" = slurm ] || die "--sbatch: add --backend slurm"
     [ "$protect" = true ] || [ "$fusion" = true ] || die "--protect false: there is no second pass"
+    reserved=" base baseline baseline_ctc baseline_text general log real report routes studies "
     [ -n "$domains" ] || [ "$stop_stage" -le 3 ] || die "--domains '': add --stop_stage 3"
     for domain in $domains; do
         [[ $domain != */* && -e egs2/$domain/asr1/local/data.sh && $domain != librispeech ]] ||
             die "no recipe of a domain in egs2/$domain/asr1"
-        [[ ! $domain =~ ^(base|baseline(_ctc|_text)?|general|log|real|report|routes|studies)$ &&
-            ! -d conf/presets/$domain ]] ||
+        [[ $reserved != *" $domain "* && ! -d conf/presets/$domain ]] ||
             die "no domain can be called '$domain': its results would mix with others"
         for file in "egs2/$domain/asr1/conf"/*; do # what a domain may have of its own
             name=${file##*/}
