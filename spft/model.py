@@ -188,8 +188,15 @@ class SpeechLLM(AbsESPnetModel):
         return force_gatherable((loss, stats, size), loss.device)
 
     def _paired_loss(
-        self, text, text_lengths, speech, speech_lengths, first_pass, stats
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        speech: Tensor,
+        speech_lengths: Tensor,
+        first_pass: list[str] | None,
+        stats: dict[str, Tensor],
     ) -> Tensor:
+        """The weighted sum of losses; each, and other figures, go into ``stats``."""
         texts = self.llm.decode_batch(text, text_lengths)
         frames, lengths, _ = self.encoder(speech, speech_lengths)
         prefix, figures = self.projector(frames, lengths, self.llm, texts, first_pass)

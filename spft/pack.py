@@ -14,6 +14,7 @@ from pathlib import Path
 
 from spft.errors import UserError
 from spft.files import atomic_write, sha256
+from spft.search.config import DecodeConfig
 
 MANIFEST = "pack.yaml"
 FORMAT = 4  # without a length penalty
@@ -106,13 +107,16 @@ def open_pack(path: str | Path) -> Pack:
 
 
 def write_pack(
-    domains: dict[str, Domain], decode, out: Path, results: Path | None = None
+    domains: dict[str, Domain],
+    decode: DecodeConfig,
+    out: Path,
+    results: Path | None = None,
 ) -> None:
     """Write an archive.
 
     Args:
         domains: what goes in, by name.
-        decode: the :class:`spft.search.config.DecodeConfig` of the search.
+        decode: of the search.
         out: the ``.zip`` to write.
         results: RESULTS.md that goes with it.
     """

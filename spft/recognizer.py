@@ -21,6 +21,7 @@ from spft.pretrained import resolve
 from spft.projector.ctc import ALPHABET, CTCProjector
 from spft.search.beam import BeamSearch, BeamSearchConfig
 from spft.search.candidates import MIN_LOG_PROB
+from spft.search.config import DecodeConfig
 from spft.search.ctc import CTCPrefixScorer, Spelling, score_by_ctc
 from spft.search.hypothesis import Hypothesis
 from spft.search.judges import score_by_llm, score_by_lm
@@ -34,13 +35,17 @@ class Recognizer:
 
     Args:
         folder: experiment folder of the model.
-        config: a :class:`spft.search.config.DecodeConfig`.
+        config: of the search.
         external: ``lm`` and ``ngram`` to their folders, as far as there are any.
         keep: keep what :meth:`switch` needs.
     """
 
     def __init__(
-        self, folder: str | Path, config, external: dict[str, Path], keep: bool = False
+        self,
+        folder: str | Path,
+        config: DecodeConfig,
+        external: dict[str, Path],
+        keep: bool = False,
     ):
         self.config, self.keep = config, keep
         self.model = load_model(folder)
@@ -51,7 +56,9 @@ class Recognizer:
         self._spelling: Spelling | None = None
         self.scorers: dict[str, Scorer | PartialScorer] = self._load_external(external)
 
-    def switch(self, folder: str | Path, config, external: dict[str, Path]) -> None:
+    def switch(
+        self, folder: str | Path, config: DecodeConfig, external: dict[str, Path]
+    ) -> None:
         """Take adapters, search and LMs of another domain, beside the same LLM.
 
         Needs ``keep``. A soft prompt is not among them: it is for training.
@@ -70,7 +77,9 @@ class Recognizer:
             self.llm.merge(keep=True)
         self.config, self.scorers = config, scorers
 
-    def _load_external(self, external: dict[str, Path]) -> dict:
+    def _load_external(
+        self, external: dict[str, Path]
+    ) -> dict[str, Scorer | PartialScorer]:
         vocabulary = self.llm.model.get_output_embeddings().weight.shape[0]
         tokens = vocabulary, self.llm.bos, self.llm.eos
         scorers = {}

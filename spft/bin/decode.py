@@ -15,9 +15,15 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spft.errors import UserError, run
 from spft.search import decodes
+
+if TYPE_CHECKING:
+    from spft.data.speech import SpeechSource
+    from spft.recognizer import Recognizer
+    from spft.search.hypothesis import Hypothesis
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -74,7 +80,12 @@ def main() -> None:
 
 
 def decode_system(
-    recognizer, sets: dict, dev: Path | None, fixed: dict, out: Path, made_of: dict
+    recognizer: "Recognizer",
+    sets: dict[Path, "SpeechSource"],
+    dev: Path | None,
+    fixed: dict[str, float | None],
+    out: Path,
+    made_of: dict[str, dict],
 ) -> None:
     """Decode all sets with one model, without and with external LMs.
 
@@ -114,7 +125,12 @@ def decode_system(
         decode("lm", {name: weights[name] for name in recognizer.scorers}, sweep)
 
 
-def recognise(recognizer, folder: Path, speech, weights: dict[str, float]) -> tuple:
+def recognise(
+    recognizer: "Recognizer",
+    folder: Path,
+    speech: "SpeechSource",
+    weights: dict[str, float],
+) -> tuple[dict[str, list["Hypothesis"]], dict]:
     """Decode a data directory; return n-best lists by utterance, and timing."""
     start = time.perf_counter()
     name = " ".join([folder.name, *(f"{k}={v}" for k, v in weights.items())])

@@ -21,10 +21,17 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spft.errors import UserError, run
 from spft.search import decodes
 from spft.search.config import DecodeConfig
+
+if TYPE_CHECKING:
+    from spft.data.speech import SpeechSource
+    from spft.recognizer import Recognizer
+    from spft.search.hypothesis import Hypothesis
+    from spft.search.phrases import Phrases
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -81,10 +88,10 @@ def main() -> None:
 
 
 def judge_system(
-    recognizer,
-    phrases,
-    sets: dict,
-    nbests: dict[Path, dict],
+    recognizer: "Recognizer",
+    phrases: "Phrases",
+    sets: dict[Path, "SpeechSource"],
+    nbests: dict[Path, dict[str, list["Hypothesis"]]],
     tune: list[Path],
     out: Path,
     made_of: dict,

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from spft.data.normalize import normalize
+from spft.data.speech import SpeechSource, Waveforms
 from spft.projector.ctc import ALPHABET
 from spft.recognizer import Recognizer
 from spft.search.candidates import LANGUAGE_MODELS, Candidates, weigh
@@ -47,7 +48,7 @@ class SecondPass:
 
     def candidates(
         self,
-        speech,
+        speech: SpeechSource | Waveforms,
         nbests: Mapping[str, list[Hypothesis]],
         name: str | None = None,
     ) -> dict[str, Candidates]:
@@ -74,7 +75,12 @@ class SecondPass:
         return {u: candidates[u] for u in speech.lengths}
 
     @torch.inference_mode()
-    def _judge(self, batch: list[str], speech, nbests) -> dict[str, Candidates]:
+    def _judge(
+        self,
+        batch: list[str],
+        speech: SpeechSource | Waveforms,
+        nbests: Mapping[str, list[Hypothesis]],
+    ) -> dict[str, Candidates]:
         recognizer = self.recognizer
         frames, lengths = recognizer.encode([speech.load(u) for u in batch])
         first_pass = speech.transcripts(batch)  # as what is read, or as a hypothesis
