@@ -166,7 +166,7 @@ def by_generate(recognizer, config, speech: SpeechSource) -> dict[str, list[int]
         frames = recognizer.encode([speech.load(u) for u in batch])
         prefix, limits = recognizer.prefix(*frames, speech.transcripts(batch))
         # As transformers multiplies.
-        with torch.inference_mode(), patch.object(few_rows, "MAX_ROWS", 0):
+        with torch.inference_mode(), patch.object(few_rows, "ROWS", range(0)):
             found = generate(recognizer.llm, prefix, config.beam, max(limits))
         results |= zip(batch, found, strict=True)
     hook.remove()

@@ -1,14 +1,17 @@
 """Products of a few rows with large weights on a CPU, as in each step of a search.
 
-``x @ W.T`` of two to five rows takes MKL up to half as long again as ``(W @ x.T).T``,
-which is bound by reading W alone; from six rows on it does not.
+``x @ W.T`` of a few rows takes MKL up to twice as long as ``(W @ x.T).T``, which is
+bound by reading W alone. How many rows that is was measured: two to five on an EPYC
+with AVX2; six to 48 on a Xeon with AVX-512, where fewer are at that bound as they are.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MAX_ROWS = 5  # rows
+ROWS = {"AVX512": range(6, 49)}.get(
+    torch.backends.cpu.get_cpu_capability(), range(2, 6)
+)
 
 
 class FewRowsLinear(nn.Linear):
@@ -17,11 +20,7 @@ class FewRowsLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """``[..., I]`` → ``[..., O]``."""
         rows = x.numel() // x.shape[-1]
-        if (
-            not 1 < rows <= MAX_ROWS
-            or torch.is_grad_enabled()
-            or x.dtype != torch.float32
-        ):
+        if rows not in ROWS or torch.is_grad_enabled() or x.dtype != torch.float32:
             return F.linear(x, self.weight)
         # Contiguous, for MKL is slow on the transpose of what is transposed already.
         x, shape = x.reshape(rows, -1).contiguous(), x.shape[:-1]

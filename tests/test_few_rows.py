@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from spft import few_rows
 from spft.llm import LLM
@@ -19,9 +22,10 @@ def layers():
 
 @pytest.mark.parametrize("shape", [(1,), (2, 1), (4, 1), (5,), (6, 1), (2, 2, 7)])
 def test_the_same_product(layers, shape, monkeypatch):
+    monkeypatch.setattr(few_rows, "ROWS", range(2, 6))
     plain, turned = layers
-    if shape[0] in (2, 4, 5) and len(shape) < 3:  # torch's own is not asked
-        monkeypatch.setattr(few_rows, "F", None)
+    asked, linear = [], F.linear
+    monkeypatch.setattr(few_rows.F, "linear", lambda *a: asked.append(a) or linear(*a))
     x = torch.randn(*shape, 24)
     with torch.inference_mode():
         expected = plain(x)
@@ -29,6 +33,8 @@ def test_the_same_product(layers, shape, monkeypatch):
             output = turned(inputs)
             torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
             assert output.is_contiguous()
+    # The plain layer asks torch's own once, and the other where it turns nothing.
+    assert len(asked) == (1 if math.prod(shape) in range(2, 6) else 3)
 
 
 def test_gradients_go_through_torch_s_own(layers):
