@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Benchmarks, one after the other, each into benchmarks/results/<device>_<name>.md
-# (cpu_amx where the processor multiplies matrices of bfloat16).
+# (cpu_amx where the processor multiplies matrices of bfloat16, else cpu_avx512 where it
+# has AVX-512).
 #   benchmarks/run.sh [cpu|cuda] [name…]       (names as below; default: all)
 # What they need of the recipe is made first if it is not there. Nothing else should run.
 set -euo pipefail
@@ -26,7 +27,13 @@ fi
 . tools/path.sh
 mkdir -p benchmarks/results
 label=$device
-if [ "$device" = cpu ] && grep -qw amx_bf16 /proc/cpuinfo 2>/dev/null; then label+=_amx; fi
+if [ "$device" = cpu ]; then # by what it computes with
+    if grep -qw amx_bf16 /proc/cpuinfo 2>/dev/null; then
+        label=cpu_amx
+    elif grep -qw avx512f /proc/cpuinfo 2>/dev/null; then
+        label=cpu_avx512
+    fi
+fi
 
 paired=(--model exp/baseline --data data/music_test)
 for name in "${names[@]}"; do
