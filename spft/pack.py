@@ -134,7 +134,7 @@ def write_pack(
             config = read_config(domain.model)
             for model in pretrained_names(config):
                 if model not in models:
-                    models[model] = describe(model)
+                    models[model] = identity(model)
             weights = read_weights(domain.model)
             adapters[name] = {key for key in weights if not key.startswith("adapt.")}
             if adapters[name] != next(iter(adapters.values())):
@@ -191,7 +191,7 @@ def pretrained_names(config: dict) -> list[str]:
     return [name for name in names if name]
 
 
-def describe(name: str) -> dict[str, str]:
+def identity(name: str) -> dict[str, str]:
     """Checksum and licence of a pretrained model; a hub's model card states it."""
     from huggingface_hub import ModelCard
 

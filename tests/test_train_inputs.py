@@ -10,7 +10,7 @@ import yaml
 from spft.bin import check_config
 from spft.bin.train import check_16khz_mono, write_lengths
 from spft.errors import UserError
-from spft.train.config import check_criterion, check_stage, figures
+from spft.train.config import check_criterion, check_stage, figure_names
 
 PRESET = Path(__file__).parents[1] / "conf" / "presets" / "tiny"
 
@@ -74,7 +74,9 @@ def test_figures_to_choose_an_epoch_by():
         ((None, None), {}, "valid", False),
     ):  # fmt: skip
         stage = {**model, **stage, "best_model_criterion": [row]}
-        known = figures(stage, dict(zip(("train", "valid"), speech, strict=True)), [])
+        known = figure_names(
+            stage, dict(zip(("train", "valid"), speech, strict=True)), []
+        )
         if there:
             check_criterion(stage, known, "x.yaml")
             continue

@@ -274,10 +274,10 @@ def test_licences_of_base_models(tmp_path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "model.safetensors").write_bytes(b"weights")
-    assert pack.describe(str(model))["licence"] == "not stated"
+    assert pack.identity(str(model))["licence"] == "not stated"
     (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
-    assert pack.describe(str(model)) == {
+    assert pack.identity(str(model)) == {
         "sha256": pack.checksum(str(model)),
         "licence": "apache-2.0",
     }
-    assert pack.describe("moonshine-base")["licence"] == "MIT"
+    assert pack.identity("moonshine-base")["licence"] == "MIT"

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from spft.errors import UserError, run
 from spft.files import atomic_write, read_yaml
 from spft.log import log_to
-from spft.train.config import check_criterion, check_engine, check_stage, figures
-from spft.train.settings import check_settings, describe
+from spft.train.config import check_criterion, check_engine, check_stage, figure_names
+from spft.train.settings import check_settings, collect_settings
 
 if TYPE_CHECKING:
     from spft.data.speech import SpeechSource
@@ -89,7 +89,7 @@ def main() -> None:
             "is kept; leave it out"
         )
     stage.setdefault("best_model_criterion", [["valid", "loss", "min"]])
-    settings = describe(args, stage)
+    settings = collect_settings(args, stage)
     finished = (args.out / "model.safetensors").exists()
     if args.resume and finished:
         check_settings(args.out, settings)
@@ -125,7 +125,7 @@ def train(args: argparse.Namespace, stage: dict) -> None:
     speech = {name: find_speech(folder, args.dump) for name, folder in data.items()}
     parser = SpeechLLMTask.get_parser()
     check_stage(stage, parser, args.config)
-    check_criterion(stage, figures(stage, speech, args.init), args.config)
+    check_criterion(stage, figure_names(stage, speech, args.init), args.config)
     # ESPnet reads options as YAML 1.1 does, to which 1e-3 is a word, 1.0e-03 a number.
     power = re.compile(r"(?<==)\d+(\.\d*)?e[-+]?\d+$", re.I)
     espnet = [power.sub(lambda m: f"{float(m[0]):e}", o) for o in args.espnet]

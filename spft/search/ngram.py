@@ -18,7 +18,7 @@ class NgramLM:
     probability of <unk>, as in :class:`~spft.search.scorers.VocabularyMap`.
 
     Args:
-        path: the model, or a directory that holds ``ngram.arpa``.
+        folder: holds ``ngram.arpa``.
         vocab_size: V, the width of the LLM's output.
         bos_id: of the LLM, read as <s>.
         eos_id: of the LLM, read as </s>.
@@ -27,12 +27,10 @@ class NgramLM:
         UserError: no such file, or KenLM cannot read it.
     """
 
-    def __init__(self, path: str | Path, vocab_size: int, bos_id: int, eos_id: int):
+    def __init__(self, folder: str | Path, vocab_size: int, bos_id: int, eos_id: int):
         import kenlm
 
-        path = Path(path)
-        if path.is_dir():
-            path = path / "ngram.arpa"
+        path = Path(folder) / "ngram.arpa"
         if not path.exists():
             raise UserError(
                 f"{path}: no such n-gram; make it with spft.bin.train_ngram"

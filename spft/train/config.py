@@ -114,7 +114,7 @@ def check_arguments(part: type, conf: dict, where: str, others: int) -> None:
                 raise UserError(f"{where}: {name}: {value!r} makes no sense") from None
 
 
-def figures(stage: dict, speech: dict, init: list[str]) -> dict[str, list[str]]:
+def figure_names(stage: dict, speech: dict, init: list[str]) -> dict[str, list[str]]:
     """What an epoch of training and of validation tells, by phase.
 
     Args:

@@ -13,7 +13,7 @@ from spft.files import sha256
 DEVICE_KEYS = ("compile", "cuda_graphs")  # of llm_conf; they leave results as they are
 
 
-def describe(args: argparse.Namespace, stage: dict) -> dict:
+def collect_settings(args: argparse.Namespace, stage: dict) -> dict:
     """What a training is made of.
 
     Args:
