@@ -86,3 +86,16 @@ def test_a_signal_ends_all_that_was_begun(tmp_path, number, status):
     assert (tmp_path / "cleared").exists()
     stat = Path("/proc", sleeper.read_text().strip(), "stat")
     assert not stat.exists() or stat.read_text().split(")")[1].split()[0] == "Z"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_domain_that_fails_does_not_stop_the_others(tmp_path, jobs):
+    fake = '[ "$1" != first ] || die broken; touch "$1"'
+    process = bash(
+        f". {HELPERS.with_name('adapt.sh')}; adapt() {{ {fake}; }}; nj={jobs}; "
+        'domains="first second"; OMP_NUM_THREADS=2; end_with_jobs; adapt_all',
+        tmp_path,
+    )
+    _, error = process.communicate()
+    assert process.returncode == 1 and (tmp_path / "second").exists()
+    assert error.splitlines()[-1] == "error: failed, see above: first"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -50,6 +51,28 @@ def corpus(tmp_path):
         lines = "".join(json.dumps(item) + "\n" for item in items)
         (root / f"{name}.jsonl").write_text(lines)
     return root
+
+
+def test_a_change_of_the_text_is_undone_and_told(corpus, tmp_path):
+    out = tmp_path / "data"
+    args = ("mini", "--source", corpus, "--out", out, "--domain", "music")
+    assert "made anew" not in run("prepare_data", *args).stderr
+    text = out / "music_test/text"
+    before = text.read_text()
+    text.write_text(before.replace("put", "puts"))
+    assert f"{text}: was another, and is made anew" in run("prepare_data", *args).stderr
+    assert text.read_text() == before
+
+
+def test_sets_that_share_recordings(corpus, tmp_path):
+    out = tmp_path / "data"
+    run("prepare_data", "mini", "--source", corpus, "--out", out, "--domain", "music")
+    shutil.copytree(out / "music_test", out / "music_more")
+    sets = (out / "music_test", out / "music_more")
+    result = run("validate_data", *sets, "--not_in", out / "music_text/train")
+    assert result.returncode == 1
+    assert f"music_more/wav.scp: {corpus}/audio/s-test.ogg is in" in result.stderr
+    assert "keep the sets apart" in result.stderr
 
 
 def test_mini_then_validate(corpus, tmp_path):
