@@ -164,6 +164,7 @@ adapt_all() { # stages 4 to 7 of all domains, $nj at a time
     local -A jobs=()
     read -ra names <<<"$domains"
     [ "$nj" -le ${#names[@]} ] || nj=${#names[@]}
+    [ "$nj" -ge 1 ] || nj=1
     if [ "$nj" -gt 1 ]; then
         # Two jobs of one thread each do more than one of two threads.
         threads=$((OMP_NUM_THREADS / nj))

@@ -66,10 +66,8 @@ class Recognizer:
         Raises:
             UserError: something is missing or does not fit; all stays as it was.
         """
-        scorers, weights = (
-            self._load_external(external),
-            read_recognizer_weights(folder),
-        )
+        scorers = self._load_external(external)
+        weights = read_recognizer_weights(folder)
         self.llm.unmerge()
         try:
             self.model.load_stage(weights)

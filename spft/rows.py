@@ -50,10 +50,7 @@ def into_rows(prefix: Prefix, embeds: Tensor, valid: Tensor) -> Rows:
         items = torch.cat([before, embeds], 1)
         present = torch.cat([before_valid, valid], 1)
         is_text = torch.cat([torch.zeros_like(before_valid), valid], 1)
-        shared, longest = (
-            before[0, :0],
-            ROW_POSITIONS // 2,
-        )  # shorter rows repeat nothing
+        shared, longest = before[0, :0], ROW_POSITIONS // 2  # which repeats nothing
     else:
         items, present, is_text = embeds, valid, valid
         shared, longest = before[0, before_valid[0]], ROW_POSITIONS

@@ -88,7 +88,7 @@ def test_a_signal_ends_all_that_was_begun(tmp_path, number, status):
     assert not stat.exists() or stat.read_text().split(")")[1].split()[0] == "Z"
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [0, 1, 2])
 def test_a_domain_that_fails_does_not_stop_the_others(tmp_path, jobs):
     fake = '[ "$1" != first ] || die broken; touch "$1"'
     process = bash(

@@ -16,9 +16,7 @@ from spft.files import atomic_write
 
 EDGE = "#"  # before and after a text
 MAX_CHUNK = 4  # letters of a chunk; what is longer was not heard at all
-MIN_COUNT = (
-    20  # a chunk in its context must have been read so often to be judged by that
-)
+MIN_COUNT = 20  # a chunk in a context must have been read so often to count there
 
 
 class Confusions:

@@ -8,9 +8,8 @@ from spft.search.hypothesis import Hypothesis
 
 LANGUAGE_MODELS = ("lm", "ngram")  # they favour short texts: a bonus per token evens it
 GATE = "gate"  # among the weights: the ratio from which language models have a say
-MIN_LOG_PROB = (
-    -1e9
-)  # for what a judge holds impossible: the others still tell two such apart
+# For what a judge holds impossible: the others still tell two such apart.
+MIN_LOG_PROB = -1e9
 
 
 @dataclass(frozen=True)

@@ -95,9 +95,8 @@ def check_arguments(part: type, conf: dict, where: str, others: int) -> None:
 
     signature = inspect.signature(part)
     try:
-        signature.bind_partial(
-            *[None] * others, **conf
-        )  # what is unknown is said first
+        # What is unknown is said before what is missing.
+        signature.bind_partial(*[None] * others, **conf)
         signature.bind(*[None] * others, **conf)
     except TypeError as error:
         raise UserError(f"{where}: {part.__name__}: {error}") from error

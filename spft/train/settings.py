@@ -44,7 +44,7 @@ def collect_settings(args: argparse.Namespace, stage: dict) -> dict:
     settings["sha256"] = {str(path): sha256(path) for path in files if path.exists()}
     for folder in (args.train, args.valid):  # audio that a model reads itself
         table, frames = folder / "wav.scp", args.dump / folder.name
-        if table.exists() and not (frames / ".done").exists():
+        if table.exists() and not (frames / "feats.scp").exists():
             settings["sha256"][str(folder)] = audio_stamp(table)
     return json.loads(json.dumps(settings, default=str))
 
