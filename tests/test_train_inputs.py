@@ -112,3 +112,9 @@ def test_configurations_are_checked_before_anything_is_trained(tmp_path, monkeyp
         monkeypatch.setattr("sys.argv", ["check_config", "--lm", str(bad)])
         with pytest.raises(UserError, match=f"bad.yaml: .*{words}"):
             check_config.main()
+    prompt = yaml.safe_load((conf / "prompt.yaml").read_text())
+    for wrong, words in (({}, "argument: 'length'"), ({"lenght": 9}, "'lenght'")):
+        bad.write_text(yaml.safe_dump(prompt | {"adapt_conf": wrong}))
+        monkeypatch.setattr("sys.argv", ["check_config", "--stages", str(bad)])
+        with pytest.raises(UserError, match=f"bad.yaml: adapt_conf: .*{words}"):
+            check_config.main()

@@ -35,13 +35,17 @@ def main() -> None:
         return
     from espnet2.tasks.lm import LMTask
 
-    from spft.train.config import check_keys, check_stage
+    from spft.build import adapt_choices
+    from spft.train.config import check_arguments, check_keys, check_stage
     from spft.train.task import SpeechLLMTask
 
     parser = SpeechLLMTask.get_parser()
     for path in dict.fromkeys(args.stages):
         keys = read_yaml(path)
         check_stage(keys, parser, path)
+        if adapt := keys.get("adapt"):
+            where, conf = f"{path}: adapt_conf", keys.get("adapt_conf") or {}
+            check_arguments(adapt_choices.get_class(adapt), conf, where, 1)
         if not lora and any("lora_" in str(name) for name in keys["trainable"]):
             raise UserError(
                 f"{path}: trainable: lora_, which {args.model} has not; to tune all of "
